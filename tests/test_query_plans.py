@@ -10,7 +10,7 @@ from chathub.database.migrations import migrate
 from chathub.database.queries import Queries, sql_folder
 
 # tables with a few hundred rows at most, in any installation
-SMALL = {"api_keys", "invites", "models", "providers", "subscriptions", "users"}
+SMALL = {"api_keys", "invites", "model_targets", "models", "providers", "subscriptions", "users"}
 # the whole of a partial index with only the wanted rows, or the end of one; and a search in names
 MAY_SCAN = {
     ("conversations.find_deleted", "conversations USING INDEX conversations_deleted"),

@@ -1,66 +1,44 @@
-"""``chathub reconcile``: exports of every shape, written after the providers' public descriptions, beside a
-ledger of real requests to a scripted provider that keeps its own bill."""
+"""``chathub reconcile``: exports of every shape beside a ledger of real requests to a scripted provider that
+keeps its own bill."""
 
-import csv
 import io
 import json
 import re
 import zipfile
-from argparse import ArgumentParser
-from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta, timezone
-from decimal import Decimal
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any, NamedTuple
 from zoneinfo import ZoneInfo
 
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestClient
 from conftest import Connect
+from exports import (
+    BY_KEY,
+    CHARGED_AS,
+    CHINA,
+    KEYS,
+    PRICES,
+    SHAPES,
+    Request,
+    anthropic_usage,
+    anthropic_usage_csv,
+    deepseek_zip,
+    openai_costs,
+    openai_costs_csv,
+    openai_usage,
+    openrouter_activity,
+    openrouter_requests,
+)
 from gateway import Headers, add, key_of, post
 from processes import ChatHub, run_to_its_end
+from reconciling import Command
 from scripted import Provider
 
 from chathub.clock import Clock
-from chathub.commands.reconcile import add_reconcile_flags, reconcile
 from chathub.config import Config
 from chathub.errors import StartError
-
-KEYS = {"sk-one-of-the-bills-aaaa1111": "key_One", "sk-two-of-the-bills-bbbb2222": "key_Two"}
-# what the provider calls the models, and its website
-CHARGED_AS = {"gpt-7o": "gpt-7o-2024-08-06", "claude-haiku-7-5": "claude-haiku-7-5-20251001"}
-DISPLAYED_AS = {"gpt-7o": "GPT-7o", "claude-haiku-7-5": "Claude Haiku 7.5"}
-# for a million tokens
-PRICES = {"fresh": "2.5", "cached": "2.5", "written": "2.5", "completion": "10"}
-CHINA = timezone(timedelta(hours=8))
-
-
-class Request(NamedTuple):
-    """One request on the provider's bill."""
-
-    at: datetime
-    key: str
-    model: str
-    prompt: int
-    cached: int
-    written: int
-    completion: int
-
-    @property
-    def fresh(self) -> int:
-        """The tokens that were neither read from the cache nor written to it."""
-        return self.prompt - self.cached - self.written
-
-    @property
-    def cost(self) -> Decimal:
-        return sum((tokens * price for tokens, price in self.parts.values()), Decimal(0))
-
-    @property
-    def parts(self) -> dict[str, tuple[int, Decimal]]:
-        """The number and the price of each kind of tokens."""
-        return {kind: (getattr(self, kind), Decimal(price) / 1_000_000) for kind, price in PRICES.items()}
 
 
 class Till:
@@ -86,6 +64,11 @@ class Till:
         }
         choice = {"index": 0, "message": message, "finish_reason": "stop"}
         return web.json_response({"choices": [choice], "usage": told})
+
+
+@pytest.fixture
+def command(config: Config, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Command:
+    return Command(config, tmp_path, capsys)
 
 
 @pytest.fixture
@@ -130,389 +113,6 @@ async def use_only(client: TestClient, admin: Headers, label: str) -> None:
     for row in await (await client.get("/api/apikeys", headers=admin)).json():
         if row["is_active"] != (row["label"] == label):
             await post(client, f"/api/apikeys/{row['id']}/toggle", {}, admin)
-
-
-# --- exports as the providers write them
-
-Write = Callable[[list[Request]], bytes]
-
-
-def table(header: str, rows: Iterable[Iterable[object]]) -> bytes:
-    text = io.StringIO()
-    writer = csv.writer(text)
-    writer.writerow(header.split(","))
-    writer.writerows(rows)
-    return text.getvalue().encode()
-
-
-def days_of(bill: list[Request]) -> Iterator[tuple[datetime, list[Request]]]:
-    for day in sorted({each.at.date() for each in bill}):
-        yield (
-            datetime(day.year, day.month, day.day, tzinfo=UTC),
-            [each for each in bill if each.at.date() == day],
-        )
-
-
-def openai_usage(bill: list[Request]) -> bytes:
-    pages = []
-    for day, requests in days_of(bill):
-        results = [
-            {
-                "object": "organization.usage.completions.result",
-                "input_tokens": each.prompt,
-                "output_tokens": each.completion,
-                "input_cached_tokens": each.cached,
-                "input_cache_write_tokens": each.written,
-                "num_model_requests": 1,
-                "project_id": None,
-                "api_key_id": KEYS[each.key],
-                "model": CHARGED_AS[each.model],
-            }
-            for each in requests
-        ]
-        begin = int(day.timestamp())
-        bucket = {"object": "bucket", "start_time": begin, "end_time": begin + 86400, "results": results}
-        empty = {
-            "object": "bucket",
-            "start_time": begin - 9 * 86400,
-            "end_time": begin - 8 * 86400,
-            "results": [],
-        }
-        pages.append({"object": "page", "data": [empty, bucket], "has_more": False, "next_page": None})
-    return json.dumps(pages).encode()
-
-
-def openai_usage_csv(bill: list[Request]) -> bytes:
-    header = (
-        "start_time,end_time,start_time_iso,end_time_iso,num_model_requests,api_key_id,model,input_tokens"
-    )
-    rows: list[list[object]] = []
-    for day, requests in days_of(bill):
-        times = [int(day.timestamp()), int(day.timestamp()) + 86400, day.isoformat(), ""]
-        rows += [
-            [
-                *times,
-                "1.0",
-                KEYS[each.key],
-                CHARGED_AS[each.model],
-                f"{each.prompt}.0",
-                f"{each.completion}.0",
-                f"{each.cached}.0",
-            ]
-            for each in requests
-        ]
-        rows.append([times[0] - 86400 * 9, times[1] - 86400 * 9, "", "", "", "", "", "", "", ""])
-    return table(header + ",output_tokens,input_cached_tokens", rows)
-
-
-def openai_costs(bill: list[Request]) -> bytes:
-    data = []
-    for day, requests in days_of(bill):
-        results: list[dict[str, Any]] = []
-        for each in requests:
-            tokens, price = each.parts["completion"]
-            output = tokens * price
-            for item, value in (("input", each.cost - output), ("output", output)):
-                line = f"{CHARGED_AS[each.model]}, {item}"
-                results.append({"amount": {"value": float(value), "currency": "usd"}, "line_item": line})
-        results.append({"amount": None, "line_item": None})
-        data.append(
-            {"start_time": int(day.timestamp()), "end_time": int(day.timestamp()) + 86400, "results": results}
-        )
-    return json.dumps({"object": "page", "data": data, "has_more": False}).encode()
-
-
-def openai_costs_csv(bill: list[Request]) -> bytes:
-    header = (
-        "start_time,end_time,start_time_iso,end_time_iso,amount_value,amount_currency,line_item,api_key_id"
-    )
-    rows: list[list[object]] = []
-    for day, requests in days_of(bill):
-        times = [int(day.timestamp()), int(day.timestamp()) + 86400, day.isoformat(), ""]
-        rows += [
-            [*times, f"{each.cost:.20f}", "usd", f"{CHARGED_AS[each.model]}, input_tokens", KEYS[each.key]]
-            for each in requests
-        ]
-        rows.append([*times, "", "", "", ""])
-    return table(header, rows)
-
-
-def anthropic_usage(bill: list[Request]) -> bytes:
-    data = []
-    for day, requests in days_of(bill):
-        results = [
-            {
-                "uncached_input_tokens": each.fresh,
-                "cache_creation": {
-                    "ephemeral_1h_input_tokens": 100,
-                    "ephemeral_5m_input_tokens": each.written - 100,
-                },
-                "cache_read_input_tokens": each.cached,
-                "output_tokens": each.completion,
-                "server_tool_use": {"web_search_requests": 0},
-                "api_key_id": KEYS[each.key],
-                "model": CHARGED_AS[each.model],
-            }
-            for each in requests
-        ]
-        times = [f"{moment:%Y-%m-%dT00:00:00Z}" for moment in (day, day + timedelta(days=1))]
-        data.append({"starting_at": times[0], "ending_at": times[1], "results": results})
-    return json.dumps({"data": data, "has_more": False, "next_page": None}).encode()
-
-
-def anthropic_usage_csv(bill: list[Request]) -> bytes:
-    header = (
-        "usage_date_utc,model_version,api_key,workspace,usage_type,context_window,usage_input_tokens_no_cache,"
-        "usage_input_tokens_cache_write_5m,usage_input_tokens_cache_write_1h,usage_input_tokens_cache_read,"
-        "usage_output_tokens,web_search_count,inference_geo,speed"
-    )
-    named = ("Default", "standard", "≤ 200k")
-    return table(
-        header,
-        [
-            (each.at.date(), CHARGED_AS[each.model], KEYS[each.key], *named)
-            + (each.fresh, each.written - 100, 100, each.cached, each.completion, 0, "global", "")
-            for each in bill
-        ],
-    )
-
-
-def anthropic_cost(bill: list[Request]) -> bytes:
-    data = []
-    for day, requests in days_of(bill):
-        results = [
-            {
-                "amount": str(each.cost * 100),
-                "currency": "USD",
-                "cost_type": "tokens",
-                "description": f"{DISPLAYED_AS[each.model]} Usage",
-                "model": CHARGED_AS[each.model],
-            }
-            for each in requests
-        ]
-        data.append({"starting_at": f"{day:%Y-%m-%dT00:00:00Z}", "results": results})
-    return json.dumps({"data": data, "has_more": False}).encode()
-
-
-def anthropic_cost_csv(bill: list[Request]) -> bytes:
-    header = "usage_date_utc,model,workspace,api_key,usage_type,token_type,cost_usd,list_price_usd,api_key_id"
-    return table(
-        header,
-        [
-            (
-                each.at.date(),
-                DISPLAYED_AS[each.model],
-                "Default",
-                KEYS[each.key],
-                "message",
-                "output",
-                each.cost,
-                9,
-                "apikey_1",
-            )
-            for each in bill
-        ],
-    )
-
-
-def openrouter_activity(bill: list[Request]) -> bytes:
-    data = [
-        {
-            "date": str(each.at.date()),
-            "model": f"vendor/{each.model}",
-            "model_permaslug": f"vendor/{CHARGED_AS[each.model]}",
-            "endpoint_id": "e",
-            "provider_name": "V",
-            "usage": float(each.cost),
-            "byok_usage_inference": 5,
-            "requests": 1,
-            "prompt_tokens": each.prompt,
-            "completion_tokens": each.completion,
-            "reasoning_tokens": 3,
-        }
-        for each in bill
-    ]
-    return json.dumps({"data": data}).encode()
-
-
-def openrouter_activity_csv(bill: list[Request]) -> bytes:
-    header = "Date,Slug,Usage,BYOK Usage,Requests,Prompt Tokens,Completion Tokens,Reasoning Tokens"
-    rows = [
-        (
-            f"{each.at.date()} 00:00:00",
-            f"vendor/{each.model}",
-            each.cost,
-            5,
-            1,
-            f"{each.prompt:,}",
-            each.completion,
-            3,
-        )
-        for each in bill
-    ]
-    return table(header, rows)
-
-
-def openrouter_requests(bill: list[Request]) -> bytes:
-    header = (
-        "generation_id,created_at,cost_total,cost_web_search,cost_cache,byok_usage_inference,tokens_prompt,"
-        "tokens_completion,tokens_reasoning,tokens_cached,model_permaslug,provider_name,variant,api_key_name"
-    )
-    rows = [
-        (
-            f"gen-{number}",
-            each.at.isoformat(),
-            each.cost,
-            0,
-            0,
-            0,
-            each.prompt,
-            each.completion,
-            2,
-            each.cached,
-        )
-        + (f"vendor/{CHARGED_AS[each.model]}", "V", "standard", KEYS[each.key])
-        for number, each in enumerate(bill)
-    ]
-    return table(header, rows)
-
-
-# a price that changes during a day makes two rows of a type: what is written to no other cache
-DEEPSEEK_TYPES = {
-    "fresh": "input_cache_miss_tokens",
-    "cached": "input_cache_hit_tokens",
-    "written": "input_cache_miss_tokens",
-    "completion": "output_tokens",
-}
-
-
-def deepseek_amounts(bill: list[Request], *, zone: timezone = CHINA) -> bytes:
-    header = "user_id,start_time_iso,end_time_iso,model,api_key_name,api_key,type,price,amount"
-    rows: list[tuple[object, ...]] = []
-    for each in bill:
-        begin = each.at.astimezone(zone).replace(hour=0, minute=0)
-        times = (begin.isoformat(), (begin + timedelta(days=1)).isoformat())
-        named = ("u", *times, each.model, "prod", f"{each.key[:7]}{'*' * 20}{each.key[-3:]}")
-        rows += [
-            (*named, DEEPSEEK_TYPES[kind], price, tokens) for kind, (tokens, price) in each.parts.items()
-        ]
-        rows.append((*named, "request_count", "", 1))
-    return b"\xef\xbb\xbf" + table(header, rows)
-
-
-def deepseek_zip(bill: list[Request]) -> bytes:
-    """The money was taken from two wallets."""
-    header = "user_id,start_time_iso,end_time_iso,model,wallet_type,cost,currency"
-    rows = []
-    for each in bill:
-        begin = each.at.astimezone(CHINA).replace(hour=0, minute=0)
-        times = (begin.isoformat(), (begin + timedelta(days=1)).isoformat())
-        rows += [("u", *times, each.model, wallet, each.cost / 2, "CNY") for wallet in ("Paid", "Granted")]
-    archive = io.BytesIO()
-    with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as packed:
-        packed.writestr("amount-2026-8.csv", deepseek_amounts(bill))
-        packed.writestr("cost-2026-8.csv", table(header, rows))
-    return archive.getvalue()
-
-
-def deepseek_older(bill: list[Request]) -> bytes:
-    header = "user_id,utc_date,model,wallet_type,cost,currency"
-    return table(header, [("u", f"{each.at:%Y%m%d}", each.model, "Paid", each.cost, "CNY") for each in bill])
-
-
-SILICONFLOW_ITEMS = {
-    "fresh": "input-tokens",
-    "cached": "cached-input-tokens",
-    "written": "input-tokens",
-    "completion": "output-tokens",
-}
-
-
-def siliconflow_bill(bill: list[Request]) -> bytes:
-    header = (
-        "计费周期,费用流水ID,费用发生时间,计费项,计费项原始用量,资源包抵扣用量,资源包抵扣后余量,"
-        "用量单位,计费项单价,计费金额"
-    )
-    rows: list[tuple[object, ...]] = []
-    for each in bill:
-        time = f"{each.at.astimezone(CHINA):%Y-%m-%d %H:%M}"
-        for kind, (tokens, price) in each.parts.items():
-            used = Decimal(tokens) / 1000
-            item = f"{each.model}.online.{SILICONFLOW_ITEMS[kind]}"
-            cost = tokens * price
-            rows.append((time, "B", time, item, used, 0, used, "K tokens", price * 1000, round(cost, 4)))
-    return table(header, rows).decode().encode("utf-16")
-
-
-SHAPES: dict[str, Write] = {
-    "OpenAI usage": openai_usage,
-    "OpenAI usage as CSV": openai_usage_csv,
-    "OpenAI costs": openai_costs,
-    "OpenAI costs as CSV": openai_costs_csv,
-    "Anthropic usage": anthropic_usage,
-    "Anthropic usage as CSV": anthropic_usage_csv,
-    "Anthropic cost": anthropic_cost,
-    "Anthropic cost as CSV": anthropic_cost_csv,
-    "OpenRouter activity": openrouter_activity,
-    "OpenRouter activity as CSV": openrouter_activity_csv,
-    "OpenRouter requests": openrouter_requests,
-    "DeepSeek amounts": deepseek_amounts,
-    "DeepSeek archive": deepseek_zip,
-    "DeepSeek costs by UTC day": deepseek_older,
-    "SiliconFlow bill": siliconflow_bill,
-}
-BY_KEY = {
-    "OpenAI usage",
-    "OpenAI usage as CSV",
-    "OpenAI costs as CSV",
-    "Anthropic usage",
-    "Anthropic usage as CSV",
-    "Anthropic cost as CSV",
-    "OpenRouter requests",
-    "DeepSeek amounts",
-    "DeepSeek archive",
-}
-
-
-class Ran(NamedTuple):
-    code: int
-    output: str
-
-    @property
-    def json(self) -> dict[str, Any]:
-        found: dict[str, Any] = json.loads(self.output)
-        return found
-
-
-class Command:
-    """``chathub reconcile`` in this process, on a file that a test writes."""
-
-    def __init__(self, config: Config, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-        self._config = config
-        self._folder = folder
-        self._capsys = capsys
-
-    def __call__(self, content: bytes | str, *flags: str, also: bytes = b"") -> Ran:
-        """Compare with the provider ``maker``, as JSON unless the flags say otherwise."""
-        files = []
-        for number, part in enumerate([content, also][: 2 if also else 1]):
-            # the name tells nothing
-            files.append(self._folder / f"export{number}")
-            files[-1].write_bytes(part if isinstance(part, bytes) else part.encode())
-        parser = ArgumentParser()
-        add_reconcile_flags(parser)
-        arguments = parser.parse_args([*map(str, files), *(flags or ("--provider", "maker", "--json"))])
-        self._capsys.readouterr()
-        code = reconcile(self._config, arguments)
-        return Ran(code, self._capsys.readouterr().out)
-
-
-@pytest.fixture
-def command(config: Config, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Command:
-    return Command(config, tmp_path, capsys)
-
-
-# --- against a ledger
 
 
 async def test_bill_that_equals_the_ledger_shows_no_difference_in_any_shape(
@@ -623,6 +223,18 @@ async def test_sums_over_all_keys_are_compared_where_no_key_matches(till: Till, 
     assert "the sums over all are compared" in note
 
 
+async def test_keys_without_a_partner_are_named(till: Till, command: Command) -> None:
+    ran = command(openai_usage(till.requests).replace(b"key_Two", b"key_Three"))
+    assert ran.code == 1
+    assert {(row["key"], row["found_in"]) for row in ran.json["rows"]} == {
+        ("key_One", "both"),
+        ("key_Three", "file"),
+        ("key_Two", "ledger"),
+    }
+    (note,) = ran.json["notes"]
+    assert note.startswith("API keys of the file (key_Three) and of the ledger (key_Two) may be the same")
+
+
 async def test_usage_and_costs_are_compared_together(till: Till, command: Command) -> None:
     ran = command(openai_usage(till.requests), also=openai_costs(till.requests))
     assert ran.code == 0 and len(ran.json["rows"]) == 4
@@ -705,83 +317,3 @@ async def test_command_runs_beside_the_server_and_ends_with_its_codes(database: 
         file.write_bytes(b"a,b\n1,2\n")
         code, output, errors = await run_to_its_end(database, "reconcile", str(file))
         assert (code, output) == (2, "") and "is none of the exports that are known" in errors
-
-
-# --- files that are wrong
-
-ACTIVITY = "Date,Slug,Usage,Requests,Prompt Tokens,Completion Tokens\n"
-
-
-@pytest.mark.parametrize(
-    ("content", "sentence"),
-    [
-        ("", "export0 is empty"),
-        (" \n\n", "export0 has no rows"),
-        ("hello", "none of the exports that are known"),
-        ("[]", "export0 has no rows"),
-        (ACTIVITY, "there is no charge in the file"),
-        ('{"data": [{"date": ', "export0, line 1: this is no JSON"),
-        ('{"data": [{"date": NaN}]}', "numbers that JSON does not know"),
-        ('{"data": [1]}', r"export0.data\[0\] is no object"),
-        (ACTIVITY + "2026-08-01,a/b,many,1,1,1\n", "export0, line 2: usage is no number"),
-        (ACTIVITY + "2026-08-01,a/b,1,1,1,1\n2026-08-01,a/b,1,1,-3,1\n", "line 3: prompt tokens is no count"),
-        (ACTIVITY + "2026-08-01,a/b,1,1,1.5,1\n", "line 2: prompt tokens is no count"),
-        (ACTIVITY + "2026-08-01,a/b,1e30,1,1,1\n", "line 2: usage is too large"),
-        (ACTIVITY + "yesterday,a/b,1,1,1,1\n", "line 2: date is no time"),
-        (ACTIVITY + "0001-01-01,a/b,1,1,1,1\n", "line 2: date is no time of this century"),
-        (ACTIVITY + "2026-08-01,a/b,1,1,1,1,9\n", "line 2 has more cells"),
-        (ACTIVITY + '2026-08-01,"' + "x" * 200_000 + '",1,1,1,1\n', "export0 is no CSV file"),
-        (b"PK\x03\x04 and then nothing", "none of the exports|no rows"),
-        ("[" * 100_000, "nested too deep"),
-    ],
-)
-def test_file_that_is_no_export_is_refused_with_its_place(
-    content: str | bytes, sentence: str, command: Command
-) -> None:
-    with pytest.raises(StartError, match=sentence):
-        command(content)
-
-
-def test_wrong_cell_is_not_repeated_in_the_error(command: Command) -> None:
-    """A shifted column may hold an API key."""
-    with pytest.raises(StartError) as raised:
-        command(ACTIVITY + "2026-08-01,a/b,sk-secret-1234567890abcdef,1,1,1\n")
-    assert "secret" not in str(raised.value)
-
-
-def test_archive_that_would_unpack_to_too_much_is_refused(
-    command: Command, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("chathub.reconcile.files._MOST_BYTES", 5000)
-    archive = io.BytesIO()
-    with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as packed:
-        packed.writestr("amount.csv", b"0" * 6000)
-    assert len(archive.getvalue()) < 5000
-    with pytest.raises(StartError, match="export0/amount.csv is larger than"):
-        command(archive.getvalue())
-
-
-def test_more_rows_than_the_bound_are_refused(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("chathub.reconcile.files._MOST_ROWS", 3)
-    with pytest.raises(StartError, match="export0 has more than 3 rows"):
-        command(ACTIVITY + "2026-08-01,a/b,1,1,1,1\n" * 4)
-
-
-@pytest.mark.parametrize(
-    ("encoding", "delimiter"),
-    [("utf-8-sig", ","), ("utf-16", "\t"), ("utf-16-le", ","), ("gb18030", ","), ("utf-8", ";")],
-)
-def test_encodings_separators_and_signs_of_money_are_read(
-    encoding: str, delimiter: str, command: Command
-) -> None:
-    """A spreadsheet saves as it likes: ``¥1,234.50`` is written with the marks of the country."""
-    money = "¥1.234,50" if delimiter == ";" else '"¥1,234.50"'
-    rows = [
-        ["费用发生时间", "计费项", "计费金额"],
-        ["2026/8/1 23:59", "模型/甲.online.output-tokens", money],
-    ]
-    text = "\n".join(delimiter.join(row) for row in rows)
-    report = command(text.encode(encoding), "--provider", "siliconflow", "--json").json
-    (row,) = report["rows"]
-    assert (row["day"], row["model"], row["provider"]["cost"]) == ("2026-08-01", "模型/甲", 1234.5)
-    assert (report["currency"], report["timezone"]) == ("CNY", "UTC+08:00")

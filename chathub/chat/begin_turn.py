@@ -96,7 +96,7 @@ def _get_or_insert_conversation(tx: Transaction, new_turn: NewTurn) -> Conversat
         public_id=public_id,
         user_id=user_id,
         title=title_of(new_turn.prompt.text) or new_turn.untitled,
-        model=new_turn.model,
+        model=new_turn.requested_model,
         now=new_turn.now,
     )
     return row
@@ -270,6 +270,7 @@ def _insert_reply(
         tx.q.messages.insert_reply,
         conversation_id=conversation_id,
         parent_id=prompt_id,
+        asked_model=new_turn.requested_model,
         model=new_turn.model,
         provider=new_turn.provider,
         now=new_turn.now,
@@ -279,7 +280,7 @@ def _insert_reply(
         tx.q.conversations.add_turn,
         conversation_id=conversation_id,
         head_id=message.id,
-        model=new_turn.model,
+        model=new_turn.requested_model,
         more=count,
         now=new_turn.now,
     )

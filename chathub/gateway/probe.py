@@ -16,8 +16,8 @@ from chathub.formats.listed_model import ListedModel
 from chathub.formats.messages import Attempt, ChatRequest, Endpoint, Message
 from chathub.formats.registry import format_named
 from chathub.gateway.usage_meter import UsageMeter
+from chathub.providers.candidates import Candidate
 from chathub.providers.catalog import ChatModel
-from chathub.providers.resolver import Candidate
 from chathub.upstream import failover
 from chathub.upstream.client import AttemptFailed, Client
 from chathub.upstream.failover import Trial
@@ -66,7 +66,7 @@ async def try_key(
         elif not models or isinstance(await list_models(client, replace(endpoint, api_key=_NO_KEY)), Failure):
             return None
     model = min(models, key=lambda model: (model.prices.output, model.name))
-    chat_request = ChatRequest("", model.name, _PROMPT, stream=False, params={"max_tokens": 1})
+    chat_request = ChatRequest("", model.upstream_name, _PROMPT, stream=False, params={"max_tokens": 1})
     meter.model = model
 
     async def prepare(_: Candidate) -> Trial:

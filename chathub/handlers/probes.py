@@ -66,7 +66,7 @@ async def _try_key(
 
 
 async def list_models(request: web.Request) -> web.Response:
-    known = request.app[CATALOG].names()
+    known = request.app[CATALOG].known_to(row_id(request, "provider_id"))
     offered = [
         models.OfferedModel(id=model.name, imported=model.name in known)
         for model in await _list_offered(request)

@@ -8,6 +8,7 @@ from chathub.errors import BadRequest, NotFound
 from chathub.formats import anthropic, openai
 from chathub.formats.offered_model import OfferedModel
 from chathub.handlers.http import query, raw, speaks_anthropic
+from chathub.providers.aliases import is_wildcard
 from chathub.providers.catalog import CHAT_TYPES
 from chathub.schemas.models import OfferedFilter, OfferedPage
 
@@ -37,12 +38,14 @@ async def get_model(request: web.Request) -> web.Response:
 async def _offered(request: web.Request, *, everything: bool) -> list[OfferedModel]:
     """The models that the caller can use, or all active ones that its access token is for; those for chats
     first."""
-    caller, catalog = request[CALLER], request.app[CATALOG]
+    caller = request[CALLER]
+    # a wildcard is no name to request
+    rows = [row for row in request.app[CATALOG].active_rows() if not is_wildcard(row)]
     if everything:
-        rows = [row for row in catalog.active_rows() if caller.may_use(row.model_name)]
+        rows = [row for row in rows if caller.may_use(row.model_name)]
     else:
         available = await request.app[AVAILABILITY].available_to(caller)
-        rows = [row for row in catalog.active_rows() if row.model_name in available]
+        rows = [row for row in rows if row.model_name in available]
     return [_offer(row) for row in sorted(rows, key=lambda row: row.model_type not in CHAT_TYPES)]
 
 

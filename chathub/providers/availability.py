@@ -1,6 +1,6 @@
 """Which models of the table a caller can use now: what the resolver would find endpoints for."""
 
-from collections.abc import Iterable
+from collections.abc import Container, Iterable, Mapping
 
 from msgspec import Struct
 
@@ -50,16 +50,33 @@ class Availability:
         """The names of the models in the table that the caller can use."""
         now = self._clock.now()
         rights = await self._db.read(_load, caller.id, caller.token_id, now)
-        usable = self._usable(rights.api_keys)
-        rows = [row for row in self._catalog.active_rows(OFFERED_TYPES) if caller.may_use(row.model_name)]
-        reached = set()
+        rows = self._catalog.active_rows(OFFERED_TYPES)
+        reached = self._reached(caller, rows, rights, now)
+        targets = {row.model_name: self._catalog.targets_of(row) for row in rows}
+        # an access token for an alias is for all of its targets
+        usable = {
+            name
+            for name, models in targets.items()
+            if caller.may_use(name) and any(model.model_name in reached for model in models)
+        }
+        behind = {
+            row.model_name: [each.fallback_model for each in (row, *targets[row.model_name])]
+            for row in rows
+            if row.model_type in CHAT_TYPES
+        }
+        falling = {name for name in behind if caller.may_use(name) and _falls_back(name, behind, usable)}
+        return frozenset(usable | falling)
+
+    def _reached(self, caller: Caller, rows: Iterable[Model], rights: _Rights, now: int) -> set[str]:
+        """The names of the models, aliases not among them, that requests would be sent to providers for."""
+        api_keys, reached = self._usable(rights.api_keys), set()
         for row in rows:
-            api_keys = usable.get(row.provider_id, [])
+            usable = [] if row.provider_id is None else api_keys.get(row.provider_id, [])
             if rights.has_cost_limit and not row.has_prices:
-                api_keys = [api_key for api_key in api_keys if api_key.user_id == caller.id]
-            if self._is_reached(caller, row, api_keys, rights.refused, now):
+                usable = [api_key for api_key in usable if api_key.user_id == caller.id]
+            if not row.is_alias and self._is_reached(caller, row, usable, rights.refused, now):
                 reached.add(row.model_name)
-        return frozenset(reached | _with_fallback(rows, reached))
+        return reached
 
     def _usable(self, api_keys: Iterable[ReachableApiKey]) -> dict[int, list[ReachableApiKey]]:
         """The API keys that may be sent where their provider is, by the provider's id."""
@@ -96,18 +113,18 @@ class Availability:
         )
 
 
-def _with_fallback(rows: Iterable[Model], reached: set[str]) -> set[str]:
-    """The models for chats that fall back on one that is reached."""
-    fallbacks = {row.model_name: row.fallback_model for row in rows if row.model_type in CHAT_TYPES}
-    found = set()
-    for name in fallbacks.keys() - reached:
-        seen, at = {name}, fallbacks[name]
-        while at in fallbacks and at not in reached and at not in seen:
-            seen.add(at)
-            at = fallbacks[at]
-        if at in reached and at in fallbacks:
-            found.add(name)
-    return found
+def _falls_back(name: str, behind: Mapping[str, list[str]], usable: Container[str]) -> bool:
+    """Whether a model for chats falls back on one that is usable: ``behind`` are the names that each falls
+    back on."""
+    waiting, seen = [name], {name}
+    while waiting:
+        for each in behind[waiting.pop()]:
+            if each in behind and each not in seen:
+                if each in usable:
+                    return True
+                seen.add(each)
+                waiting.append(each)
+    return False
 
 
 def _load(tx: Transaction, user_id: int, token_id: int | None, now: int) -> _Rights:

@@ -9,13 +9,13 @@ from pathlib import Path
 from msgspec import Struct, field
 
 from chathub.errors import StartError
-from chathub.reconcile.charges import Charge, Shape, Usage
+from chathub.reconcile.charges import Charge, Shape, Spending
 from chathub.reconcile.files import Table, reading_errors, tables_in
 from chathub.reconcile.shapes import shape_of
 
 # money below a millionth is rounding
 _NOTHING = Decimal("0.000001")
-_UNUSED = Usage()
+_UNUSED = Spending()
 
 
 class Place(Struct, frozen=True, order=True):
@@ -34,7 +34,7 @@ class Bill(Struct):
     currency: str = ""
     providers: list[str] = field(default_factory=list)
     titles: list[str] = field(default_factory=list)
-    sums: dict[Place, Usage] = field(default_factory=dict)
+    sums: dict[Place, Spending] = field(default_factory=dict)
     # also those without any charge
     days: set[date] = field(default_factory=set)
     notes: list[str] = field(default_factory=list)
@@ -55,10 +55,10 @@ class Bill(Struct):
     def has_models(self) -> bool:
         return any(place.model for place in self.sums)
 
-    def add(self, place: Place, usage: Usage) -> None:
-        self.sums.setdefault(place, Usage()).add(usage)
+    def add(self, place: Place, usage: Spending) -> None:
+        self.sums.setdefault(place, Spending()).add(usage)
 
-    def kept(self, first: date, last: date) -> dict[Place, Usage]:
+    def kept(self, first: date, last: date) -> dict[Place, Spending]:
         """The sums of a time."""
         return {place: usage for place, usage in self.sums.items() if first <= place.day <= last}
 
@@ -143,17 +143,17 @@ def _combined(usages: Bill, bills: Bill) -> Bill:
         usages.sums = _without_keys(usages.sums)
     for place, usage in bills.sums.items():
         rough = Place(place.day, (), place.model)
-        rest = (usage.cost or Decimal(0)) - told.pop(rough, Decimal(0))
+        rest = (usage.cost or Decimal(0)) - told.get(rough, Decimal(0))
         told[rough] = Decimal(0)
         if abs(rest) >= _NOTHING or not has_cost:
-            usages.add(rough, Usage(cost=rest))
+            usages.add(rough, Spending(cost=rest))
     usages.currency = bills.currency or usages.currency
     usages.days |= bills.days
     usages.notes += bills.notes
     return usages
 
 
-def _without_keys(sums: dict[Place, Usage]) -> dict[Place, Usage]:
+def _without_keys(sums: dict[Place, Spending]) -> dict[Place, Spending]:
     bill = Bill()
     for place, usage in sums.items():
         bill.add(Place(place.day, (), place.model), usage)

@@ -10,7 +10,7 @@ from chathub.database.rows.api_keys import KeyName
 from chathub.database.rows.ledger import QuarterHourSum
 from chathub.database.transaction import Transaction
 from chathub.errors import StartError
-from chathub.reconcile.charges import Usage
+from chathub.reconcile.charges import Spending
 
 _DAY = timedelta(days=1)
 _QUARTER_SECONDS = 900
@@ -20,7 +20,7 @@ class Booked(Struct):
     """The ledger's sums for one day, API key and model. ``estimates`` are the requests whose usage the
     provider did not report or not whole, ``failures`` the attempts that used nothing."""
 
-    usage: Usage
+    usage: Spending
     estimates: int = 0
     estimated_cost: Decimal = Decimal(0)
     failures: int = 0
@@ -85,7 +85,7 @@ def _begin(day: date, zone: tzinfo) -> int:
 
 
 def _booked(row: QuarterHourSum) -> Booked:
-    usage = Usage(
+    usage = Spending(
         prompt=row.prompt_tokens,
         cached=row.cached_tokens,
         written=row.cache_write_tokens,

@@ -9,7 +9,7 @@ from msgspec import Struct
 from chathub.reconcile.rows import Row
 
 
-class Usage(Struct):
+class Spending(Struct):
     """Tokens and money. None: the source does not tell it.
 
     ``prompt`` counts all that was sent, with the tokens read from the cache (``cached``) and those written to
@@ -23,7 +23,7 @@ class Usage(Struct):
     cost: Decimal | None = None
     requests: int | None = None
 
-    def add(self, other: "Usage") -> None:
+    def add(self, other: "Spending") -> None:
         self.prompt = _sum(self.prompt, other.prompt)
         self.cached = _sum(self.cached, other.cached)
         self.written = _sum(self.written, other.written)
@@ -45,7 +45,7 @@ class Charge(Struct, frozen=True):
     """
 
     row: Row
-    usage: Usage
+    usage: Spending
     begin: datetime
     end: datetime | None = None
     key: tuple[str, ...] = ()

@@ -8,7 +8,7 @@ from msgspec import Struct, field
 
 from chathub.reconcile.bill import Bill, Place
 from chathub.reconcile.booked import Booked, BookedAt, Books
-from chathub.reconcile.charges import Usage
+from chathub.reconcile.charges import Spending
 from chathub.reconcile.names import ModelGroups, group_models, match_keys, shown_name
 
 
@@ -21,7 +21,7 @@ class Line(Struct):
     day: date | None
     key: str
     model: str
-    charged: Usage | None = None
+    charged: Spending | None = None
     booked: Booked | None = None
 
     @property
@@ -33,24 +33,24 @@ class Line(Struct):
     def compared(self, is_of_cost: bool) -> list[tuple[Decimal, Decimal]]:
         """What is compared, the provider's and the ledger's: the cost, or the tokens. Those of the cache are
         compared for themselves where the bill tells them."""
-        mine, theirs = self.charged or Usage(), self.booked.usage if self.booked else Usage()
+        mine, theirs = self.charged or Spending(), self.booked.usage if self.booked else Spending()
         if is_of_cost:
             return [(mine.cost or Decimal(0), theirs.cost or Decimal(0))]
         kinds = [kind for kind in ("cached", "written") if getattr(mine, kind) is not None]
         return list(zip(_tokens(mine, kinds), _tokens(theirs, kinds), strict=True))
 
-    def charge(self, usage: Usage) -> None:
+    def charge(self, usage: Spending) -> None:
         if self.charged is None:
-            self.charged = Usage()
+            self.charged = Spending()
         self.charged.add(usage)
 
     def book(self, booked: Booked) -> None:
         if self.booked is None:
-            self.booked = Booked(Usage())
+            self.booked = Booked(Spending())
         self.booked.add(booked)
 
 
-def _tokens(usage: Usage, kinds: Iterable[str]) -> list[Decimal]:
+def _tokens(usage: Spending, kinds: Iterable[str]) -> list[Decimal]:
     """The tokens of some kinds of the cache, the other ones of the prompt, and those of the completion."""
     cache = [Decimal(getattr(usage, kind) or 0) for kind in kinds]
     return [*cache, (usage.prompt or 0) - sum(cache, Decimal(0)), Decimal(usage.completion or 0)]
@@ -114,7 +114,7 @@ def compare(
         by_key,
         by_model,
         bill.has_cost,
-        _notes(bill, ordered, by_key),
+        _notes(bill, ordered, names, {place.key for place in charges}, {at.key_id for at in books.sums}),
     )
 
 
@@ -137,14 +137,15 @@ class _Names(Struct, frozen=True):
             return "-"
         if names := self.keys.get(at.key_id):
             return self._key(names)
-        return self.labels.get(at.key_id) or f"#{at.key_id}"
+        return self.label(at.key_id)
+
+    def label(self, key_id: int) -> str:
+        return self.labels.get(key_id) or f"#{key_id}"
 
     def _key(self, names: tuple[str, ...]) -> str:
         if not names:
             return "-"
-        labels = sorted(
-            {self.labels[id_] or f"#{id_}" for id_, theirs in self.keys.items() if theirs == names}
-        )
+        labels = sorted({self.label(key_id) for key_id, theirs in self.keys.items() if theirs == names})
         return ", ".join(labels) or shown_name(names)
 
     def group_of_bill(self, place: Place) -> int:
@@ -188,11 +189,20 @@ def _deviation(lines: Iterable[Line], is_of_cost: bool) -> Decimal:
     return apart / charged
 
 
-def _notes(bill: Bill, lines: list[Line], by_key: bool) -> list[str]:
+def _notes(
+    bill: Bill, lines: list[Line], names: _Names, charged: set[tuple[str, ...]], booked: set[int | None]
+) -> list[str]:
     notes = list(bill.notes)
-    if bill.has_keys and not by_key:
+    if bill.has_keys and not names.by_key:
         notes.append(
             "no API key here has the label or the ends of one in the file: the sums over all are compared"
+        )
+    theirs = sorted(shown_name(key) for key in charged if key and key not in names.keys.values())
+    own = sorted(names.label(key) for key in booked if key is not None and key not in names.keys)
+    if names.by_key and theirs and own:
+        notes.append(
+            f"API keys of the file ({', '.join(theirs)}) and of the ledger ({', '.join(own)}) may be the "
+            "same: those are matched whose label is their name at the provider"
         )
     if failures := sum(line.booked.failures for line in lines if line.booked):
         notes.append(f"attempts in the ledger that used nothing, which a provider may charge: {failures}")

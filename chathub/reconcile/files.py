@@ -46,8 +46,9 @@ def reading_errors(name: str) -> Iterator[None]:
         raise StartError(f"{name} is no CSV file: {error}") from None
     except (UnicodeError, RecursionError):
         raise StartError(f"{name} is no text of a known encoding, or nested too deep") from None
-    except (zipfile.BadZipFile, zlib.error, NotImplementedError, EOFError, RuntimeError) as error:
-        raise StartError(f"{name} is no ZIP archive that can be read: {error}") from None
+    except (zipfile.BadZipFile, zlib.error, NotImplementedError, EOFError, OSError, RuntimeError) as error:
+        reason = (isinstance(error, OSError) and error.strerror) or error
+        raise StartError(f"{name} cannot be read: {reason}") from None
 
 
 def tables_in(path: Path) -> Generator[Table, None, None]:
@@ -56,14 +57,14 @@ def tables_in(path: Path) -> Generator[Table, None, None]:
     Raises:
         StartError: the file is too large or no export.
     """
-    with path.open("rb") as file:
+    with reading_errors(path.name), path.open("rb") as file:
         file.seek(0, io.SEEK_END)
         _check_size(path.name, file.tell())
         file.seek(0)
         if not zipfile.is_zipfile(file):
             yield from _table(path.name, file)
             return
-        with reading_errors(path.name), zipfile.ZipFile(file) as archive:
+        with zipfile.ZipFile(file) as archive:
             yield from _members(path.name, archive)
 
 
@@ -188,7 +189,7 @@ def _json_rows(place: str, value: object) -> Iterator[Row]:
             # a time without use
             yield Row(place, outer)
         for number, item in enumerate(found):
-            for row in _json_rows(f"{place}{'.' if inner else ' '}{inner}[{number}]", item):
+            for row in _json_rows(f"{place}{'.' if ', ' in place else ', '}{inner}[{number}]", item):
                 yield Row(row.place, {**outer, **row.fields})
     elif isinstance(value, dict):
         yield Row(place, _flat(value))

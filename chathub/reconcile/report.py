@@ -7,7 +7,7 @@ from typing import Any
 
 from msgspec import Struct
 
-from chathub.reconcile.charges import Usage
+from chathub.reconcile.charges import Spending
 from chathub.reconcile.comparison import Comparison, Line
 
 # the parts of a usage that are shown, by the name that the table gives them
@@ -83,7 +83,7 @@ def _table(comparison: Comparison) -> Iterator[str]:
 def _columns(comparison: Comparison, *, is_ledger: bool) -> list[str]:
     """The columns of one side: those that it tells, and kinds of tokens that are not all zero."""
     total = comparison.total
-    both = [total.charged or Usage(), total.booked.usage if total.booked else Usage()]
+    both = [total.charged or Spending(), total.booked.usage if total.booked else Spending()]
     columns = [
         name
         for name, kind in _TOKENS.items()
@@ -99,12 +99,12 @@ def _cells(
     cells = [_printable(named[name]) for name in names]
     usages = (line.charged, line.booked.usage if line.booked else None)
     for columns, usage in zip(sides, usages, strict=True):
-        cells += [_cell(usage or Usage(), column) for column in columns]
+        cells += [_cell(usage or Spending(), column) for column in columns]
     cells += [_difference(comparison.difference(line), comparison), _percent(comparison.part(line))]
     return [*cells, "" if line.found_in == "both" else f"only in the {line.found_in}"]
 
 
-def _cell(usage: Usage, column: str) -> str:
+def _cell(usage: Spending, column: str) -> str:
     if column == "cost":
         return _money(usage.cost)
     count: int | None = getattr(usage, _TOKENS[column])
@@ -181,7 +181,7 @@ def _json_line(line: Line, comparison: Comparison) -> dict[str, Any]:
     }
 
 
-def _json_usage(usage: Usage | None) -> dict[str, Any] | None:
+def _json_usage(usage: Spending | None) -> dict[str, Any] | None:
     if usage is None:
         return None
     return {

@@ -115,6 +115,7 @@ def recover(tx: Transaction, month: Month) -> int:
         estimates = estimate(texts["content"]), estimate(texts["reasoning"])
         settlement = Settlement(
             owner=BudgetOwner(row.user_id, row.token_id, month),
+            requested_model=row.requested_model,
             model=model,
             content=texts["content"],
             reasoning=texts["reasoning"],

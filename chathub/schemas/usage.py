@@ -68,7 +68,8 @@ class UsageTotal(Struct):
 
 
 class UsageEntry(Struct):
-    """An attempt. ``conversation_id`` is the public one; ``http_status`` is 0 where nothing failed."""
+    """An attempt. ``conversation_id`` is the public one; ``http_status`` is 0 where nothing failed;
+    ``requested_model`` is empty where it is the model's own name."""
 
     id: int
     at: str
@@ -101,6 +102,7 @@ class UsageEntry(Struct):
     duration_ms: int
     end_reason: str
     http_status: int
+    requested_model: str
 
     @classmethod
     def of(cls, row: LedgerEntry) -> "UsageEntry":

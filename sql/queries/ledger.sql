@@ -2,11 +2,12 @@
 INSERT INTO ledger (at, day, kind, user_id, token_id, key_id, provider, model, conversation_id, message_id,
     prompt_tokens, completion_tokens, reasoning_tokens, cached_tokens, cache_write_tokens, cache_write_1h_tokens,
     counted_tokens, usage_source, input_price, cached_price, cache_write_price, cache_write_1h_price, output_price,
-    cost, savings, first_token_ms, duration_ms, end_reason, http_status)
+    cost, savings, first_token_ms, duration_ms, end_reason, http_status, requested_model)
 VALUES (:at, :day, :kind, :user_id, :token_id, :key_id, :provider, :model, :conversation_id, :message_id,
     :prompt_tokens, :completion_tokens, :reasoning_tokens, :cached_tokens, :cache_write_tokens, :cache_write_1h_tokens,
     :counted_tokens, :usage_source, :input_price, :cached_price, :cache_write_price, :cache_write_1h_price,
-    :output_price, :cost, :savings, :first_token_ms, :duration_ms, :end_reason, :http_status)
+    :output_price, :cost, :savings, :first_token_ms, :duration_ms, :end_reason, :http_status,
+    :requested_model)
 
 -- name: list_page
 -- a user's entries from id :first to :last, the newest first
@@ -15,12 +16,12 @@ SELECT ledger.id, at, day, kind, ledger.user_id, username, token_id, key_id, pro
     cache_write_1h_tokens, counted_tokens, usage_source, input_price,
     coalesce(cached_price, input_price) AS cached_price, coalesce(cache_write_price, input_price) AS cache_write_price,
     coalesce(cache_write_1h_price, input_price) AS cache_write_1h_price, output_price, cost, savings, first_token_ms,
-    duration_ms, end_reason, http_status
+    duration_ms, end_reason, http_status, requested_model
 FROM ledger CROSS JOIN users
 WHERE users.id = ledger.user_id AND ledger.user_id = :user_id AND ledger.id BETWEEN :first AND :last
     AND day BETWEEN :since AND :until
     AND (:token_id IS NULL OR token_id = :token_id)
-    AND (:model IS NULL OR model = :model)
+    AND (:model IS NULL OR :model IN (model, requested_model))
     AND (:provider IS NULL OR provider = :provider)
 ORDER BY ledger.id DESC LIMIT :limit
 
@@ -31,12 +32,12 @@ SELECT ledger.id, at, day, kind, ledger.user_id, username, token_id, key_id, pro
     cache_write_1h_tokens, counted_tokens, usage_source, input_price,
     coalesce(cached_price, input_price) AS cached_price, coalesce(cache_write_price, input_price) AS cache_write_price,
     coalesce(cache_write_1h_price, input_price) AS cache_write_1h_price, output_price, cost, savings, first_token_ms,
-    duration_ms, end_reason, http_status
+    duration_ms, end_reason, http_status, requested_model
 FROM ledger CROSS JOIN users
 WHERE users.id = ledger.user_id AND ledger.id BETWEEN :first AND :last
     AND day BETWEEN :since AND :until
     AND (:token_id IS NULL OR token_id = :token_id)
-    AND (:model IS NULL OR model = :model)
+    AND (:model IS NULL OR :model IN (model, requested_model))
     AND (:provider IS NULL OR provider = :provider)
 ORDER BY ledger.id DESC LIMIT :limit
 

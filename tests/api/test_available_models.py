@@ -169,8 +169,8 @@ async def test_model_that_falls_back_on_an_available_one_is_available(
         fallback_model="free",
     )
     assert await available(client, user) == {"a", "b", "free", "v"}
-    # what is behind must be for the access token too
-    for models, expected in ((["a", "free"], {"free"}), (["a", "b", "free"], {"a", "b", "free"})):
+    # the one that would reply must be for the access token too
+    for models, expected in ((["a", "b"], set()), (["a", "free"], {"a", "free"})):
         key = await token(client, user, opens_api=True, allowed_models=models)
         assert await available(client, {"Authorization": f"Bearer {key}"}) == expected
 
@@ -186,6 +186,37 @@ async def test_model_without_a_price_is_available_to_limited_callers_by_their_ow
     assert (await chat(client, bearer, "m"), await chat(client, bearer, "n")) == (403, 200)
     await save_key(client, user)
     assert await available(client, bearer) == {"m", "n", "v"}
+
+
+async def add_alias(client: TestClient, admin: Headers, name: str, *targets: str, **fields: Any) -> None:
+    listed = [{"model_name": target} for target in targets]
+    body = {"model_name": name, "display_name": name, "targets": listed, **fields}
+    response = await client.post("/api/models", json=body, headers=admin)
+    assert response.status == 200, await response.text()
+
+
+async def test_alias_is_available_where_one_of_its_targets_is(
+    client: TestClient, shop: Provider, admin: Headers, user: Headers
+) -> None:
+    await add(client, admin, unused_address(), name="free", provider="here")
+    await add(
+        client, admin, unused_address(), name="behind", provider="far", needs_key=True, fallback_model="free"
+    )
+    await add_alias(client, admin, "both", "m", "free")
+    await add_alias(client, admin, "locked", "m", "n")
+    await add_alias(client, admin, "falls", "m", fallback_model="both")
+    await add_alias(client, admin, "deep", "m", "behind")
+    await add_alias(client, admin, "free-*", "free")
+    free = {"free", "behind", "both", "falls", "deep", "free-*"}
+    assert await available(client, user) == free
+    # an access token for an alias is for its targets
+    key = await token(client, user, opens_api=True, allowed_models=["both", "locked", "falls"])
+    assert await available(client, {"Authorization": f"Bearer {key}"}) == {"both", "falls"}
+    await save_key(client, user)
+    assert await available(client, user) == free | {"m", "n", "v", "locked"}
+    await change(client, admin, "free", is_active=False)
+    await change(client, admin, "both", is_active=False)
+    assert await available(client, user) == {"m", "n", "v", "locked", "falls", "deep"}
 
 
 async def test_access_token_shows_what_it_may_use(

@@ -221,6 +221,8 @@ async def test_list_contains_neither_api_keys_nor_base_urls(
         "fallback_model",
         "allow_extras",
         "available",
+        "upstream_name",
+        "targets",
     }
 
 

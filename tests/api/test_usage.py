@@ -80,6 +80,7 @@ async def test_attempt_is_a_ledger_row_with_every_field(
         "cached_savings": 0.0,
         "end_reason": "length",
         "http_status": 0,
+        "requested_model": "",
         "input_price_per_1k": 0.0025,
         "output_price_per_1k": 0.01,
         "cached_price_per_1k": 0.0025,

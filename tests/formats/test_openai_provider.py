@@ -376,6 +376,13 @@ def test_text_may_follow_a_tool_call() -> None:
         (
             {
                 "prompt_tokens": 9,
+                "prompt_tokens_details": {"cached_read_tokens": 2, "cached_write_tokens": 3},
+            },
+            Usage(9, None, None, None, 2, 3, 0),
+        ),
+        (
+            {
+                "prompt_tokens": 9,
                 "claude_cache_creation_5_m_tokens": 1,
                 "claude_cache_creation_1_h_tokens": 2,
             },

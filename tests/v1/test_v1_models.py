@@ -125,6 +125,22 @@ async def test_model_is_read_by_its_name_also_with_slashes(openai: Any) -> None:
     assert caught.value.code == "model_not_found"
 
 
+@pytest.mark.parametrize("headers", [{}, VERSION])
+async def test_aliases_are_listed_and_wildcards_are_not(
+    client: TestClient, key: str, admin: Headers, headers: Headers
+) -> None:
+    for name in ("mine", "mine-*"):
+        body = {"model_name": name, "display_name": name, "targets": [{"model_name": "c1"}], "sort_order": -1}
+        assert (await client.post("/api/models", json=body, headers=admin)).status == 200
+    for query in ({}, {"all": "true"}):
+        found = [row["id"] for row in (await listed(client, key, headers, **query))["data"]]
+        assert "mine" in found and "mine-*" not in found
+    bearer = {"Authorization": f"Bearer {key}", **headers}
+    row = await (await client.get("/v1/models/mine", headers=bearer)).json()
+    assert (row["context_window"], row["max_output_tokens"]) == (32_768, 2048)
+    assert row.get("owned_by", "alias") == "alias"
+
+
 # Anthropic's format
 
 

@@ -5,7 +5,8 @@ from chathub.database.statements import Command, Row, Select, Statements
 
 class LedgerEntry(Row, frozen=True):
     """An attempt. ``at`` is in Unix milliseconds, ``cost`` and ``savings`` in millionths, prices in
-    millionths per million tokens; ``conversation_id`` is the public one."""
+    millionths per million tokens; ``conversation_id`` is the public one,
+    ``requested_model`` is empty where it is the model's own name."""
 
     id: int
     at: int
@@ -38,6 +39,7 @@ class LedgerEntry(Row, frozen=True):
     duration_ms: int
     end_reason: str
     http_status: int
+    requested_model: str
 
 
 class NewestDay(Row, frozen=True):

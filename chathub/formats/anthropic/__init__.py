@@ -3,7 +3,14 @@
 from chathub.formats.anthropic.decode_request import decode_fields, decode_head, decode_request
 from chathub.formats.anthropic.decode_stream import Decoder, decode_body
 from chathub.formats.anthropic.encode_models import encode_model, encode_page, page_of
-from chathub.formats.anthropic.encode_request import LACKED_FIELDS, encode_request, fetches, is_at, models_url
+from chathub.formats.anthropic.encode_request import (
+    LACKED_FIELDS,
+    encode_request,
+    fetches,
+    headers,
+    is_at,
+    models_url,
+)
 from chathub.formats.anthropic.encode_stream import Encoder, encode_body, encode_error
 
 __all__ = [
@@ -20,6 +27,7 @@ __all__ = [
     "encode_page",
     "encode_request",
     "fetches",
+    "headers",
     "is_at",
     "models_url",
     "page_of",

@@ -12,7 +12,7 @@ and for an hour. Days are UTC days. The API gives ids of API keys, the CSV files
 
 from collections.abc import Iterable, Iterator
 
-from chathub.reconcile.charges import Charge, Shape, Usage, end_of, key_names, total
+from chathub.reconcile.charges import Charge, Shape, Spending, end_of, key_names, total
 from chathub.reconcile.rows import Row
 
 _API_PARTS = (
@@ -49,12 +49,12 @@ def read_usage_csv(rows: Iterable[Row]) -> Iterator[Charge]:
         yield Charge(row, usage, begin, end_of(row, "usage_date_utc"), key, row.text("model_version"))
 
 
-def _usage(row: Row, fresh: str, read: str, written: tuple[str, ...], output: str) -> Usage:
+def _usage(row: Row, fresh: str, read: str, written: tuple[str, ...], output: str) -> Spending:
     if not row.text(fresh):
-        return Usage()
+        return Spending()
     cached, writes = row.count(read) or 0, total(*map(row.count, written)) or 0
     prompt = (row.count(fresh) or 0) + cached + writes
-    return Usage(prompt, cached, writes, row.count(output) or 0)
+    return Spending(prompt, cached, writes, row.count(output) or 0)
 
 
 def read_cost(rows: Iterable[Row]) -> Iterator[Charge]:
@@ -63,7 +63,7 @@ def read_cost(rows: Iterable[Row]) -> Iterator[Charge]:
         cents = row.amount("amount")
         yield Charge(
             row,
-            Usage(cost=None if cents is None else cents / 100),
+            Spending(cost=None if cents is None else cents / 100),
             row.moment("starting_at"),
             row.moment("ending_at") if row.text("ending_at") else None,
             (),
@@ -74,7 +74,7 @@ def read_cost(rows: Iterable[Row]) -> Iterator[Charge]:
 
 def read_cost_csv(rows: Iterable[Row]) -> Iterator[Charge]:
     for row in rows:
-        usage = Usage(cost=row.amount("cost_usd"))
+        usage = Spending(cost=row.amount("cost_usd"))
         key = key_names(row, "api_key_id", "api_key")
         begin, end = row.moment("usage_date_utc"), end_of(row, "usage_date_utc")
         yield Charge(row, usage, begin, end, key, row.text("model"), "USD")
@@ -91,6 +91,10 @@ SHAPES = (
         is_bill=True,
     ),
     Shape(
-        "Anthropic cost", "anthropic", frozenset({"usage_date_utc", "cost_usd"}), read_cost_csv, is_bill=True
+        "Anthropic cost",
+        "anthropic",
+        frozenset({"usage_date_utc", "token_type", "cost_usd"}),
+        read_cost_csv,
+        is_bill=True,
     ),
 )

@@ -10,7 +10,7 @@ zone that was chosen on the page (``start_time_iso``). API keys have a name and 
 from collections.abc import Iterable, Iterator
 from datetime import datetime, timedelta
 
-from chathub.reconcile.charges import Charge, Shape, Usage, key_names
+from chathub.reconcile.charges import Charge, Shape, Spending, key_names
 from chathub.reconcile.rows import Row
 
 # the types that are part of what was sent
@@ -21,7 +21,7 @@ def read_amounts(rows: Iterable[Row]) -> Iterator[Charge]:
     for row in rows:
         kind, amount, price = row.text("type"), row.amount("amount"), row.amount("price")
         cost = amount * price if amount is not None and price is not None else None
-        usage = Usage(prompt=0, cached=0, completion=0, cost=cost, requests=0)
+        usage = Spending(prompt=0, cached=0, completion=0, cost=cost, requests=0)
         if kind in _PROMPT:
             usage.prompt = row.count("amount")
         if kind == "input_cache_hit_tokens":
@@ -36,7 +36,7 @@ def read_amounts(rows: Iterable[Row]) -> Iterator[Charge]:
 
 def read_costs(rows: Iterable[Row]) -> Iterator[Charge]:
     for row in rows:
-        usage = Usage(cost=row.amount("cost"))
+        usage = Spending(cost=row.amount("cost"))
         begin, end = _bounds(row)
         yield Charge(row, usage, begin, end, (), row.text("model"), row.text("currency").upper())
 

@@ -11,7 +11,7 @@ Days are UTC days. API keys have their ids (``key_…``).
 
 from collections.abc import Iterable, Iterator
 
-from chathub.reconcile.charges import Charge, Shape, Usage, key_names, total
+from chathub.reconcile.charges import Charge, Shape, Spending, key_names, total
 from chathub.reconcile.rows import Row
 
 
@@ -20,9 +20,9 @@ def read_usage(rows: Iterable[Row]) -> Iterator[Charge]:
         is_empty = not row.text("input_tokens")
         yield Charge(
             row,
-            Usage()
+            Spending()
             if is_empty
-            else Usage(
+            else Spending(
                 prompt=row.count("input_tokens"),
                 cached=row.count("input_cached_tokens"),
                 written=total(
@@ -44,7 +44,7 @@ def read_costs(rows: Iterable[Row]) -> Iterator[Charge]:
         name = "amount.value" if "amount.value" in row.fields else "amount_value"
         yield Charge(
             row,
-            Usage(cost=row.amount(name)),
+            Spending(cost=row.amount(name)),
             row.moment("start_time"),
             row.moment("end_time") if row.text("end_time") else None,
             key_names(row, "api_key_id"),

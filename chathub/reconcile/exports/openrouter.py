@@ -13,7 +13,7 @@ Reasoning is part of the completion tokens. What a key of one's own cost at the 
 from collections.abc import Iterable, Iterator
 from datetime import timedelta
 
-from chathub.reconcile.charges import Charge, Shape, Usage, key_names
+from chathub.reconcile.charges import Charge, Shape, Spending, key_names
 from chathub.reconcile.rows import Row
 
 _DAY = timedelta(days=1)
@@ -26,7 +26,7 @@ def read_activity(rows: Iterable[Row]) -> Iterator[Charge]:
         begin = row.moment("date")
         yield Charge(
             row,
-            Usage(
+            Spending(
                 prompt=row.count(f"prompt{space}tokens"),
                 completion=row.count(f"completion{space}tokens"),
                 cost=row.amount("usage"),
@@ -42,7 +42,7 @@ def read_activity(rows: Iterable[Row]) -> Iterator[Charge]:
 
 def read_generations(rows: Iterable[Row]) -> Iterator[Charge]:
     for row in rows:
-        usage = Usage(
+        usage = Spending(
             prompt=row.count("tokens_prompt"),
             cached=row.count("tokens_cached"),
             completion=row.count("tokens_completion"),

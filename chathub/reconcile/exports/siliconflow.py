@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from datetime import timedelta, timezone
 from decimal import Decimal
 
-from chathub.reconcile.charges import Charge, Shape, Usage
+from chathub.reconcile.charges import Charge, Shape, Spending
 from chathub.reconcile.rows import Row
 
 _CHINA = timezone(timedelta(hours=8))
@@ -22,20 +22,20 @@ def read_bill(rows: Iterable[Row]) -> Iterator[Charge]:
     for row in rows:
         model, _, kind = row.text(_ITEM).rpartition(".")
         is_tokens = kind.endswith("-tokens")
-        usage = _tokens(row, kind) if is_tokens else Usage()
+        usage = _tokens(row, kind) if is_tokens else Spending()
         usage.cost = _cost(row)
         name = model.rpartition(".")[0] or model if is_tokens else row.text(_ITEM)
         yield Charge(row, usage, row.moment(_TIME, _CHINA), None, (), name, "CNY")
 
 
-def _tokens(row: Row, kind: str) -> Usage:
+def _tokens(row: Row, kind: str) -> Spending:
     used, unit = row.amount(_USED), _UNITS.get(row.text(_UNIT).lower())
     if used is None or unit is None:
-        return Usage()
+        return Spending()
     tokens = round(used * unit)
     if kind == "output-tokens":
-        return Usage(prompt=0, cached=0, completion=tokens)
-    return Usage(prompt=tokens, cached=tokens if kind.startswith("cached") else 0, completion=0)
+        return Spending(prompt=0, cached=0, completion=tokens)
+    return Spending(prompt=tokens, cached=tokens if kind.startswith("cached") else 0, completion=0)
 
 
 def _cost(row: Row) -> Decimal | None:
