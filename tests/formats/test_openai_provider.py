@@ -351,7 +351,7 @@ def test_text_may_follow_a_tool_call() -> None:
             Usage(5, 2, 7, None, 4),
         ),
         ({"prompt_tokens": 5, "completion_tokens": 2, "input_tokens": 0, "output_tokens": 0}, Usage(5, 2, 7)),
-        # a prompt that the cache's tokens are left out of, in the words of a relay of Anthropic, or by the total
+        # the cache's tokens are left out of the prompt, by a relay's words or by the total
         (
             {
                 "prompt_tokens": 5,
