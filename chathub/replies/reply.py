@@ -20,6 +20,7 @@ from chathub.formats.events import (
     Usage,
 )
 from chathub.formats.messages import ToolCall
+from chathub.formats.prompt_counts import PromptCounts
 from chathub.formats.reasoning.recorder import Recorder
 from chathub.formats.sources import Insertions
 from chathub.limits.reply_memory import MemoryLease
@@ -54,6 +55,8 @@ class Reply(Progress):
         self.requested_model = self.model_name = requested_model
         # None for a refused turn
         self.model: ChatModel | None = None
+        # what the prompt is made of, and about how many tokens it is
+        self.prompt_counts = PromptCounts()
         self.prompt_estimate = 0
         self.text = ReplyText()
         # code points of its content
