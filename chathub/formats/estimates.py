@@ -14,8 +14,6 @@ from chathub.formats.text_counts import Counts
 
 # role, separators and the like, as OpenAI's counting guide has them
 PER_MESSAGE = 4
-# tokens of a reply without a length limit
-DEFAULT_REPLY_TOKENS = 4096
 
 # tokens of each count, about: in the order of ``Counts``
 _EXPECTED = Counts(
@@ -135,8 +133,3 @@ def estimate(text: str) -> int:
 
 def estimate_calls(calls: Iterable[ToolCall]) -> int:
     return sum(estimate(call.name) + estimate(call.arguments) for call in calls)
-
-
-def reply_tokens(longest: int | None) -> int:
-    """How many tokens to keep free for a reply; ``longest`` is the model's limit, None if it has none."""
-    return min(longest or DEFAULT_REPLY_TOKENS, DEFAULT_REPLY_TOKENS)

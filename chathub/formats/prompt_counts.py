@@ -146,17 +146,17 @@ def _media_of(media_type: str, data: bytes) -> Media:
 # --- a body that is not decoded
 
 # what names images, documents and recordings in a body, whose size its bytes do not tell
-_MEDIA_WORDS = ("base64", '"image', '"input_', '"file"', '"file_', '"document', '"video', '"audio_')
-_MEDIA_BYTES = tuple(word.encode() for word in _MEDIA_WORDS)
+_MEDIA = re.compile(rb'"(?:image|document|input_|file"|file_id|file_data|video|audio_url)')
 _ESCAPED_LETTER = re.compile(rb"\\u00[4-7]")
-_STATES = (b'"signature"', b'"encrypted_content"', b'"redacted_thinking"')
+# what holds a provider's own state: encrypted reasoning and search results
+_STATES = (b'thinking"', b'"encrypted_content"')
 _STATE = re.compile(rb'"(?:signature|encrypted_content|data)"\s*:\s*"[^"\\]*"')
 
 
 def counts_of_body(body: bytes) -> PromptCounts | None:
     """The counts of a body that is only forwarded, by its JSON: some more than its content; None if it may
     hold media or hides words in escapes, so that it must be decoded."""
-    if any(word in body for word in _MEDIA_BYTES) or _ESCAPED_LETTER.search(body):
+    if _MEDIA.search(body) or _ESCAPED_LETTER.search(body):
         return None
     states = 0
     if any(word in body for word in _STATES):
@@ -170,12 +170,12 @@ def counts_of_body(body: bytes) -> PromptCounts | None:
 
 def _marks_of_json(body: bytes) -> float:
     """The punctuation of JSON that is surely none of its texts: two quotation marks around each text and one
-    mark after it, and a backslash before each mark or line end within."""
+    mark after it, and half of the backslashes within, which escape quotation marks, line ends or backslashes.
+    """
     escaped = body.count(b'\\"')
-    return 1.5 * (body.count(b'"') - escaped) + escaped + body.count(b"\\n")
+    return 1.5 * (body.count(b'"') - escaped) + (body.count(b"\\") + escaped) / 2
 
 
 def counts_of_unreadable(body: bytes) -> PromptCounts:
     """The counts of a body that cannot be decoded: all of it as text, each word of media as an image."""
-    named = sum(body.count(word) for word in _MEDIA_BYTES)
-    return PromptCounts(counts_of_json(body), media=IMAGE.times(named))
+    return PromptCounts(counts_of_json(body), media=IMAGE.times(len(_MEDIA.findall(body))))

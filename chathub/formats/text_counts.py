@@ -7,12 +7,12 @@ many tokens a class makes stands in ``estimates``.
 import re
 from typing import NamedTuple
 
-# characters of a text that are counted at once: a search holds the interpreter's lock
+# bytes of a text that are counted at once: a search holds the interpreter's lock
 _PIECE = 65_536
 
 # classes of bytes: small letters, capitals and digits, blanks and line ends, the rest of ASCII
 _SMALL, _STRONG, _BLANK, _MARK = b"a", b"A", b" ", b"!"
-_NON_ASCII = bytes(range(0x80, 0x100))
+_ASCII, _NON_ASCII = bytes(range(0x80)), bytes(range(0x80, 0x100))
 # first bytes of characters of two bytes, and of those that are Latin: U+0080 to U+024F, about
 _TWO, _LATIN = bytes(range(0xC2, 0xE0)), bytes(range(0xC2, 0xCA))
 _ESCAPE = b"\\u"
@@ -54,7 +54,7 @@ _RANGES = (
 )
 _wide = "".join(sorted({each for each in _HAN + _common_hangul() if each > "\u0800"}))
 # with all characters of one and two bytes, so that a usual text is one match
-_COMMON = re.compile(f"[\0-\u07ff{_RANGES}{_wide}]+")
+_COMMON = re.compile(f"[\x80-\u07ff{_RANGES}{_wide}]+")
 
 
 class Counts(NamedTuple):
@@ -89,28 +89,32 @@ NOTHING = Counts()
 
 def counts_of_text(text: str) -> Counts:
     """The counts of a text."""
-    if len(text) <= _PIECE:
-        return _counts(text, text.encode("utf-8", "surrogatepass"))
-    total = NOTHING
-    for at in range(0, len(text), _PIECE):
-        total = total.plus(counts_of_text(text[at : at + _PIECE]))
-    return total
+    return _counts_of_utf8(text.encode("utf-8", "surrogatepass"))
 
 
 def counts_of_json(data: bytes) -> Counts:
     """The counts of JSON in UTF-8, with what its escapes stand for: some clients write all but ASCII so."""
-    if not data.isascii():
-        counts = counts_of_text(data.decode("utf-8", "replace"))
-        # at most so many bytes each; few clients mix both ways
-        return counts._replace(other_bytes=counts.other_bytes + 3 * data.count(_ESCAPE))
     if _ESCAPE not in data:
-        return counts_of_text(data.decode("ascii"))
-    text = data.decode("raw_unicode_escape", "replace")
-    # two escapes may make one character
-    return counts_of_text(text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace"))
+        return _counts_of_utf8(data)
+    if data.isascii():
+        text = data.decode("raw_unicode_escape", "replace")
+        # two escapes may make one character
+        return counts_of_text(text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace"))
+    counts = _counts_of_utf8(data)
+    # at most so many bytes each; few clients mix both ways
+    return counts._replace(other_bytes=counts.other_bytes + 3 * data.count(_ESCAPE))
 
 
-def _counts(text: str, data: bytes) -> Counts:
+def _counts_of_utf8(data: bytes) -> Counts:
+    if len(data) <= _PIECE:
+        return _counts(data)
+    total = NOTHING
+    for at in range(0, len(data), _PIECE):
+        total = total.plus(_counts(data[at : at + _PIECE]))
+    return total
+
+
+def _counts(data: bytes) -> Counts:
     classes = data.translate(_CLASSES, _NON_ASCII)
     count = classes.count
     strong, marks = count(_STRONG), count(_MARK)
@@ -119,12 +123,16 @@ def _counts(text: str, data: bytes) -> Counts:
         strong=strong,
         marks=marks,
         long_runs=count(_SMALL * 6),
-        breaks=count(_SMALL + _STRONG),
+        # few are seldom breaks, and looking for them takes long
+        breaks=count(_SMALL + _STRONG) if strong * 8 > len(classes) else 0,
         indents=count(_BLANK * 4),
     )
-    if len(classes) == len(data):
-        return counts
+    return counts if len(classes) == len(data) else _with_wide(counts, data.translate(None, _ASCII))
+
+
+def _with_wide(counts: Counts, data: bytes) -> Counts:
+    """The counts with those of the characters beyond ASCII; one is cut at the end of a piece."""
     latin, two = (len(data) - len(data.translate(None, firsts)) for firsts in (_LATIN, _TWO))
-    common = sum(map(len, _COMMON.findall(text))) - len(classes) - two
-    other_bytes = len(data) - len(classes) - 3 * common - 2 * latin
-    return counts._replace(common=common, latin=latin, other_bytes=other_bytes)
+    common = sum(map(len, _COMMON.findall(data.decode("utf-8", "replace")))) - two
+    other_bytes = len(data) - 3 * common - 2 * latin
+    return counts._replace(common=max(0, common), latin=latin, other_bytes=max(0, other_bytes))

@@ -14,7 +14,7 @@ from typing import ParamSpec, TypeVar
 import aiohttp
 from msgspec.structs import replace
 
-from chathub.billing.caps import reply_cap
+from chathub.billing.caps import gateway_cap
 from chathub.config import Config
 from chathub.formats.client_format import (
     ClientFormat,
@@ -230,13 +230,11 @@ class Exchange:
             await asyncio.wait([reading])
 
     def _chat_request(self, request: ClientRequest) -> ChatRequest:
-        model, reserved = self.candidate.model, self._request.reply_cap
-        params, extra = request.params, request.extra
-        if reserved is not None:
-            asked = params.get("max_tokens")
-            cap = reply_cap(asked, reserved, model.max_tokens)
-            if cap is not None and cap != asked:
-                params, extra = lowered(params, cap), smaller_budgets(extra, cap)
+        model, params, extra = self.candidate.model, request.params, request.extra
+        asked = params.get("max_tokens")
+        cap = gateway_cap(asked, self._request.reply_cap, model.max_tokens)
+        if cap is not None and cap != asked:
+            params, extra = lowered(params, cap), smaller_budgets(extra, cap)
         return ChatRequest(
             "",
             model.upstream_name,

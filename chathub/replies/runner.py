@@ -12,7 +12,7 @@ from msgspec.structs import replace
 
 from chathub.billing import ledger
 from chathub.billing.budgets import BudgetOwner
-from chathub.billing.caps import reply_cap
+from chathub.billing.caps import reply_cap, reply_room
 from chathub.billing.token_weights import Lesson, TokenWeights
 from chathub.chat import attachments, context, settle, turn
 from chathub.chat.turn import FinalStatus, Settlement, Turn
@@ -47,7 +47,7 @@ _TIME_LIMIT = FinalStatus("error", Reason("reply_took_too_long"), 504, "time_lim
 _SIZE_LIMIT = FinalStatus("error", Reason("reply_too_long"), 502, "size_limit")
 _BROKEN = FinalStatus("error", Reason("internal_error"), 500, "error")
 # characters from which on a history is long; what each message costs besides its text
-_LONG, _PER_MESSAGE = 256 * 1024, 500
+_LONG, _PER_MESSAGE = 64 * 1024, 500
 
 
 class ReplyRunner:
@@ -222,7 +222,7 @@ def request_for(
         turn.images if model.supports_vision else {},
         system_prompt=options.system_prompt,
         window=model.context_window,
-        reply_room=params.get("max_tokens") or estimates.reply_tokens(model.max_tokens),
+        reply_room=reply_room(params.get("max_tokens"), model.max_tokens),
         tokens_of=tokens_of,
     )
     return ChatRequest(
