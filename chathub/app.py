@@ -47,6 +47,7 @@ from chathub.limits.streams import StreamLimit
 from chathub.middlewares import request_id
 from chathub.offload import Offload
 from chathub.providers.affinity import Affinity
+from chathub.providers.availability import Availability
 from chathub.providers.catalog import Catalog
 from chathub.providers.cooldowns import CallerCooldowns
 from chathub.providers.local_provider import LOCAL_MAX_TOKENS, offer_local_model
@@ -191,6 +192,7 @@ async def _providers(app: web.Application, *, local: Weights | None) -> AsyncIte
         timeouts = Timeouts(config.answer_seconds, config.first_byte_seconds)
         app[app_keys.CLIENT] = Client(trusted, public, model, timeouts)
         app[app_keys.COOLDOWNS] = cooldowns = CallerCooldowns()
+        app[app_keys.AVAILABILITY] = Availability(db, catalog, vault, clock, cooldowns)
         app[app_keys.RESOLVER] = Resolver(
             db, catalog, vault, clock, config, cooldowns, app[app_keys.AFFINITY]
         )

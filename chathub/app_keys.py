@@ -25,6 +25,7 @@ from chathub.limits.response_memory import ResponseMemory
 from chathub.limits.streams import StreamLimit
 from chathub.offload import Offload
 from chathub.providers.affinity import Affinity
+from chathub.providers.availability import Availability
 from chathub.providers.catalog import Catalog
 from chathub.providers.cooldowns import CallerCooldowns
 from chathub.providers.resolver import Resolver
@@ -52,6 +53,7 @@ OFFLOAD = web.AppKey("OFFLOAD", Offload)
 REPLY_MEMORY = web.AppKey("REPLY_MEMORY", ReplyMemory)
 RESPONSE_MEMORY = web.AppKey("RESPONSE_MEMORY", ResponseMemory)
 RESOLVER = web.AppKey("RESOLVER", Resolver)
+AVAILABILITY = web.AppKey("AVAILABILITY", Availability)
 COOLDOWNS = web.AppKey("COOLDOWNS", CallerCooldowns)
 CLIENT = web.AppKey("CLIENT", Client)
 GATEWAY = web.AppKey("GATEWAY", Gateway)

@@ -51,7 +51,9 @@ def compute_cost(
         return UsageCost()
     output_estimate += reasoning_estimate
     most = _MOST_TIMES * max(model.context_window, prompt_estimate + output_estimate)
-    source = _source(prompt, completion, most)
+    source = _source(prompt, completion)
+    if _is_above(most, usage):
+        source = "clamped"
     prompt = prompt_estimate if prompt is None else min(prompt, most)
     completion = output_estimate if completion is None else min(completion, most)
     cached = min(_count(usage.cached_tokens) or 0, prompt)
@@ -72,13 +74,23 @@ def compute_cost(
     )
 
 
-def _source(prompt: int | None, completion: int | None, most: int) -> str:
-    """Where the counts come from, by those that were reported; ``most`` is the highest that is possible."""
+def _source(prompt: int | None, completion: int | None) -> str:
+    """Where the counts come from, by those that were reported."""
     if prompt is None and completion is None:
         return "estimated"
-    if max(prompt or 0, completion or 0) > most:
-        return "clamped"
     return "mixed" if prompt is None or completion is None else "reported"
+
+
+def _is_above(most: int, usage: Usage) -> bool:
+    """Whether the provider reported more tokens of some kind than it can have used."""
+    counts = (
+        usage.prompt_tokens,
+        usage.completion_tokens,
+        usage.reasoning_tokens,
+        usage.cached_tokens,
+        usage.cache_write_tokens,
+    )
+    return any(count is not None and count > most for count in counts)
 
 
 def _count(tokens: int | None) -> int | None:

@@ -68,6 +68,14 @@ def language_at(path: str, config: Config) -> Language:
     return "en" if path.startswith("/v1/") else config.language
 
 
+def speaks_anthropic(request: web.BaseRequest) -> bool:
+    """Whether a program at /v1 reads Anthropic's format: by the path, or where both formats have the same by
+    the headers of its clients."""
+    if request.path.startswith("/v1/models"):
+        return "anthropic-version" in request.headers or "x-api-key" in request.headers
+    return request.path.startswith("/v1/messages")
+
+
 def said(request: web.Request, code: str, **params: Param) -> str:
     """A sentence in the language of the response."""
     return sentence(code, language_of(request), params)

@@ -207,3 +207,17 @@ def test_a_refusal_that_repeats_the_request_teaches_nothing() -> None:
     chat_request = ChatRequest("https://relay.example", "m", [Message("user", said)])
     sent = PROVIDER_FORMATS["anthropic"].encode_request(chat_request).body
     assert learned(Failure(said, status=400), chat_request, Quirks(), sent) is None
+
+
+# --- the name of a conversation
+
+
+def test_only_openai_itself_is_told_a_cache_key() -> None:
+    for base, key in (("https://api.openai.com/v1", "digest"), ("https://api.deepseek.com", None)):
+        chat_request = ChatRequest(base, "m", [Message("user", "x")], cache_key="digest")
+        body = json.loads(PROVIDER_FORMATS["openai"].encode_request(chat_request).body)
+        assert body.get("prompt_cache_key") == key
+    own = ChatRequest(
+        "https://api.openai.com/v1", "m", [], cache_key="digest", extra={"prompt_cache_key": "mine"}
+    )
+    assert json.loads(PROVIDER_FORMATS["openai"].encode_request(own).body)["prompt_cache_key"] == "mine"

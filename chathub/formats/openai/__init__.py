@@ -3,14 +3,13 @@
 from chathub.formats.openai.decode_embeddings import count_token_ids, decode_embedding_usage
 from chathub.formats.openai.decode_request import decode_fields, decode_head, decode_request
 from chathub.formats.openai.decode_stream import Decoder, decode_body
+from chathub.formats.openai.encode_models import encode_model, encode_models
 from chathub.formats.openai.encode_request import LACKED_FIELDS, encode_request, fetches, headers, is_at
 from chathub.formats.openai.encode_stream import (
     DONE,
     Encoder,
     encode_body,
     encode_error,
-    encode_model,
-    encode_models,
 )
 from chathub.formats.urls import embeddings_url, models_url
 
