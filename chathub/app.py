@@ -25,6 +25,7 @@ from chathub.accounts.sessions import Sessions
 from chathub.accounts.throttle import Throttle
 from chathub.backup_schedule import Backups
 from chathub.billing.settlement_queue import SettlementQueue
+from chathub.billing.token_weights import TokenWeights
 from chathub.chat.removal import Remover
 from chathub.clock import Clock
 from chathub.config import Config
@@ -214,16 +215,25 @@ async def _generation(app: web.Application) -> AsyncIterator[None]:
     )
     admission = Admission(db, disk, queue)
     await disk.measure()
-    metering = Metering(db, clock, registry, admission, memory, queue, key_reports)
+    app[app_keys.TOKEN_WEIGHTS] = weights = TokenWeights()
+    await weights.load(db)
+    metering = Metering(db, clock, registry, admission, memory, queue, key_reports, weights)
     app[app_keys.GATEWAY] = Gateway(
-        client, config, app[app_keys.RESOLVER], app[app_keys.OFFLOAD], key_reports, metering, registry
+        client,
+        config,
+        app[app_keys.RESOLVER],
+        app[app_keys.OFFLOAD],
+        key_reports,
+        metering,
+        registry,
+        weights,
     )
     unstored = UnstoredReplies(db, queue)
     keeper = AttachmentKeeper(db, admission, clock, config.language)
-    runner = ReplyRunner(db, client, clock, config, key_reports, unstored, keeper)
+    runner = ReplyRunner(db, client, clock, config, key_reports, unstored, keeper, weights)
     titles = Titles(registry, queue, client, clock, config)
     app[app_keys.REPLIES] = replies = ConversationReplies(
-        db, registry, admission, runner, titles, clock, config, memory, queue, unstored
+        db, registry, admission, runner, titles, clock, config, memory, queue, unstored, weights
     )
     async with AsyncExitStack() as ending:
         # run in reverse order, and each also if another one failed

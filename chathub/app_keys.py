@@ -12,6 +12,7 @@ from chathub.accounts.sessions import Sessions
 from chathub.accounts.throttle import Throttle
 from chathub.backup_schedule import Backups
 from chathub.billing.settlement_queue import SettlementQueue
+from chathub.billing.token_weights import TokenWeights
 from chathub.chat.removal import Remover
 from chathub.clock import Clock
 from chathub.config import Config
@@ -58,6 +59,7 @@ CLIENT = web.AppKey("CLIENT", Client)
 GATEWAY = web.AppKey("GATEWAY", Gateway)
 REPLIES = web.AppKey("REPLIES", ConversationReplies)
 RUNNING = web.AppKey("RUNNING", Registry)
+TOKEN_WEIGHTS = web.AppKey("TOKEN_WEIGHTS", TokenWeights)
 SETTLEMENT_QUEUE = web.AppKey("SETTLEMENT_QUEUE", SettlementQueue)
 REMOVER = web.AppKey("REMOVER", Remover)
 # handler → "public", "user", "session" (no access token), "admin" or "v1"

@@ -115,6 +115,7 @@ ROUTES = (
     # 11 for existing clients, in OpenAI's and Anthropic's shape
     Route("POST", "/v1/chat/completions", v1.chat_completions, V1),
     Route("POST", "/v1/messages", v1_messages.create, V1),
+    Route("POST", "/v1/messages/count_tokens", v1_messages.count_tokens, V1),
     Route("POST", "/v1/embeddings", v1.embeddings, V1),
     Route("GET", "/v1/models", v1_models.list_models, V1),
     Route("GET", "/v1/models/{model:.+}", v1_models.get_model, V1),

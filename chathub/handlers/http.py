@@ -117,7 +117,8 @@ async def read_body(request: web.Request, limit: int = _BODY) -> bytes:
     caller = request.get(CALLER)
     body = request[BODY] = request.app[REQUEST_MEMORY].of(caller.id if caller else None)
     try:
-        async with asyncio.timeout(request.app[CONFIG].body_seconds):
+        # a body that came with the head needs no time
+        async with asyncio.timeout(None if request.content.is_eof() else request.app[CONFIG].body_seconds):
             data = await _receive(request, body, limit if caller else min(limit, ANONYMOUS_LARGEST))
     except TimeoutError:
         raise BadRequest("body_timeout") from None

@@ -123,10 +123,10 @@ def _wanted(fields: NewModel | ModelChange) -> Wanted:
 
 
 def _create(tx: Transaction, columns: Columns, wanted: Wanted, actor: Actor, now: int) -> Model:
-    backing = targets.backing(tx, None, *wanted)
+    backing = targets.backing(tx, None, str(columns["model_name"]), *wanted)
     inserted = tx.all(tx.q.models.insert, **columns, provider_id=backing.provider_id, now=now)[0]
     row = _write(tx, _get(tx, inserted.id), columns, backing, now)
-    details = {"targets": _target_names(tx, row)} if row.is_alias else {}
+    details = {"targets": _targets(tx, row)} if row.is_alias else {}
     _record(tx, actor, "model.created", row, now, provider=row.provider_slug, **details)
     return row
 
@@ -135,11 +135,11 @@ def _update(
     tx: Transaction, model_id: int, changes: Columns, wanted: Wanted, actor: Actor, now: int
 ) -> Model:
     old = _get(tx, model_id)
-    before = _target_names(tx, old)
-    row = _write(tx, old, changes, targets.backing(tx, old, *wanted), now)
+    before = _targets(tx, old)
+    row = _write(tx, old, changes, targets.backing(tx, old, old.model_name, *wanted), now)
     changed = audit.differences(old, row, _AUDITED)
     details: dict[str, Any] = {_NAMES.get(name, name): _told(name, changed[name]) for name in changed}
-    if (after := _target_names(tx, row)) != before:
+    if (after := _targets(tx, row)) != before:
         details["targets"] = [before, after]
     _record(tx, actor, "model.updated", row, now, **details)
     return row
@@ -168,8 +168,9 @@ def _write(tx: Transaction, old: Model, changes: Columns, backing: Backing, now:
     return row
 
 
-def _target_names(tx: Transaction, row: Model) -> list[str]:
-    return [target.name for target in tx.all(tx.q.model_targets.list_names, alias_id=row.id)]
+def _targets(tx: Transaction, row: Model) -> list[dict[str, Any]]:
+    """The targets of an alias in the audit."""
+    return [structs.asdict(target) for target in tx.all(tx.q.model_targets.list_of_alias, alias_id=row.id)]
 
 
 def _is_priced(old: Model, changes: Columns) -> bool:

@@ -1,5 +1,6 @@
 """Anthropic's Messages API: the format of Anthropic, of some other providers, and of clients."""
 
+from chathub.formats.anthropic import count_tokens
 from chathub.formats.anthropic.decode_request import decode_fields, decode_head, decode_request
 from chathub.formats.anthropic.decode_stream import Decoder, decode_body
 from chathub.formats.anthropic.encode_models import encode_model, encode_page, page_of
@@ -17,6 +18,7 @@ __all__ = [
     "LACKED_FIELDS",
     "Decoder",
     "Encoder",
+    "count_tokens",
     "decode_body",
     "decode_fields",
     "decode_head",
