@@ -54,6 +54,7 @@ _WRITES = (
     ),
     ANTHROPIC_WRITES,
 )
+_ANY_WRITES = frozenset(name for places in _WRITES for name in places)
 
 
 class ToolCalls:
@@ -115,8 +116,9 @@ def read_usage(counts: Mapping[str, int]) -> Usage:
     """
     prompt, completion = _highest(counts, _PROMPT), _highest(counts, _COMPLETION)
     reasoning, cached = _highest(counts, _REASONING), _highest(counts, _CACHED)
-    writes = [found for places in _WRITES if (found := cache_writes(counts, places))]
-    written, for_1h = max(writes, default=(None, None))
+    written, for_1h = None, None
+    if not counts.keys().isdisjoint(_ANY_WRITES):
+        written, for_1h = max(found for places in _WRITES if (found := cache_writes(counts, places)))
     total, in_cache = counts.get("total_tokens"), (cached or 0) + (written or 0)
     if prompt is not None:
         rest = (total or 0) - prompt - (completion or 0)
@@ -136,7 +138,8 @@ def _is_beside(in_cache: int, rest: int, reasoning: int) -> bool:
 
 
 def _highest(counts: Mapping[str, int], places: Sequence[str]) -> int | None:
-    return max((counts[place] for place in places if place in counts), default=None)
+    found = [counts[place] for place in places if place in counts]
+    return max(found) if found else None
 
 
 def cache_writes(counts: Mapping[str, int], places: Sequence[str]) -> tuple[int, int] | None:
@@ -169,7 +172,7 @@ def _update(counts: dict[str, int], name: str, value: object, depth: int) -> Non
     count = as_count(value)
     if count is None or (not count and name in counts):
         return
-    if name in counts or (len(counts) < _MOST_COUNTS and len(name) < _MOST_COUNTS):
+    if name in counts or (len(counts) < _MOST_COUNTS and 0 < len(name) < _MOST_COUNTS):
         counts[name] = count
 
 

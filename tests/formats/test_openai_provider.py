@@ -435,6 +435,7 @@ def test_text_may_follow_a_tool_call() -> None:
             Usage(None, 5, None, 2),
         ),
         ({"completion_tokens": 5, "completion_tokens_details": []}, Usage(None, 5)),
+        ({"completion_tokens": 5, "": 7}, Usage(None, 5)),
         ({}, None),
         ([], None),
     ],
