@@ -27,7 +27,7 @@ _MOST_BYTES = 256 * 2**20
 _MOST_JSON_BYTES = 32 * 2**20
 _MOST_ROWS = 2_000_000
 _MOST_MEMBERS = 50
-# where answers of APIs have their rows; OpenAI's description of its API writes ``result``, its answers ``results``
+# where answers of APIs have their rows; OpenAI describes them as ``result`` and sends ``results``
 _LISTS = ("data", "results", "result")
 _BOMS = ((b"\xef\xbb\xbf", "utf-8-sig"), (b"\xff\xfe", "utf-16"), (b"\xfe\xff", "utf-16"))
 
@@ -79,7 +79,7 @@ def digest_of(path: Path) -> bytes:
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[IO[bytes]]:
+def _opened(path: Path) -> Iterator[io.BufferedReader]:
     with reading_errors(path.name), path.open("rb") as file:
         file.seek(0, io.SEEK_END)
         _check_size(path.name, file.tell())
