@@ -87,7 +87,7 @@ async def reorder(request: web.Request) -> web.Response:
 
 async def _changed(request: web.Request, code: str, row: Model) -> web.Response:
     await request.app[CATALOG].reload()
-    model = request.app[CATALOG].shown(row.id)
+    model = request.app[CATALOG].shown(row)
     return json_response(models.ModelChanged(message=said(request, code), model=model))
 
 

@@ -1,6 +1,6 @@
 """The snapshot of providers, models and aliases that the catalog reads."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 import msgspec
@@ -34,11 +34,8 @@ def load(tx: Transaction, language: Language) -> Snapshot:
     """The snapshot of what is in the database."""
     stored = tx.all(tx.q.models.list_all)
     targets = _targets(stored, tx.all(tx.q.model_targets.list_all))
-    title = sentence("alias", language, {})
-    rows = tuple(
-        aliases.combined(row, targets.get(row.id, []), title) if row.is_alias else row for row in stored
-    )
-    shown = tuple(_shown(row, targets.get(row.id, [])) for row in rows)
+    rows = tuple(listed(row, targets.get(row.id, []), language) for row in stored)
+    shown_rows = tuple(shown(row, targets.get(row.id, [])) for row in rows)
     by_name = {row.model_name.lower(): row for row in rows}
     return Snapshot(
         providers={row.slug: row for row in tx.all(tx.q.providers.list_all)},
@@ -46,8 +43,8 @@ def load(tx: Transaction, language: Language) -> Snapshot:
         targets=targets,
         wildcards=aliases.wildcards_in(rows),
         rows=rows,
-        shown=shown,
-        all_models=msgspec.json.encode(shown),
+        shown=shown_rows,
+        all_models=msgspec.json.encode(shown_rows),
     )
 
 
@@ -61,6 +58,12 @@ def _targets(rows: Iterable[Model], targets: Iterable[ModelTarget]) -> dict[int,
     return found
 
 
-def _shown(row: Model, targets: Iterable[Target]) -> models.Model:
-    listed = [models.Target(target.row.model_name, target.weight, target.order) for target in targets]
-    return models.Model.of(row, listed)
+def listed(row: Model, targets: Sequence[Target], language: Language) -> Model:
+    """A model as lists show it: an alias with what its targets can do."""
+    return aliases.combined(row, targets, sentence("alias", language, {})) if row.is_alias else row
+
+
+def shown(row: Model, targets: Iterable[Target]) -> models.Model:
+    """A model of a list as it goes out."""
+    named = [models.Target(target.row.model_name, target.weight, target.order) for target in targets]
+    return models.Model.of(row, named)
