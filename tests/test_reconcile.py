@@ -228,6 +228,20 @@ async def test_table_shows_days_keys_models_and_both_sides(till: Till, command: 
         assert key not in ran.output
 
 
+async def test_model_is_matched_by_what_its_provider_calls_it(
+    till: Till, command: Command, client: TestClient, admin: Headers
+) -> None:
+    listed = await (await client.get("/api/models", headers=admin)).json()
+    (model,) = [row for row in listed if row["model_name"] == "gpt-7o"]
+    body = {"upstream_name": "mighty-9"}
+    async with client.put(f"/api/models/{model['id']}", json=body, headers=admin) as response:
+        assert response.status == 200, await response.text()
+    renamed = openrouter_requests(till.requests).replace(b"gpt-7o-2024-08-06", b"mighty-9-2026-11-11")
+    ran = command(renamed)
+    assert ran.code == 0
+    assert "gpt-7o = vendor/mighty-9-2026-11-11" in {row["model"] for row in ran.json["rows"]}
+
+
 async def test_sums_over_all_keys_are_compared_where_no_key_matches(till: Till, command: Command) -> None:
     unknown = openai_usage(till.requests).replace(b'"key_', b'"unknown_')
     ran = command(unknown)

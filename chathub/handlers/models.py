@@ -6,10 +6,11 @@ from typing import Any
 from aiohttp import web
 from msgspec import UNSET, structs
 
-from chathub.app_keys import CATALOG, CLOCK, DB
+from chathub.app_keys import AVAILABILITY, CALLER, CATALOG, CLOCK, DB
 from chathub.database.rows.models import Model
 from chathub.database.transaction import Transaction
 from chathub.errors import BadRequest, NotFound
+from chathub.handlers.callers import find_caller
 from chathub.handlers.http import actor, body, done, json_response, query, raw, row_id, said
 from chathub.providers import targets
 from chathub.providers.targets import Backing
@@ -44,9 +45,11 @@ _NAMES = {"provider_slug": "provider_key", **{column: name for name, column in _
 
 
 async def list_all(request: web.Request) -> web.Response:
-    # most requests are for all models
     filters = query(request, ModelFilter) if request.query_string else _ALL
-    return raw(request.app[CATALOG].list_models(filters))
+    caller, catalog = await find_caller(request), request.app[CATALOG]
+    if caller is not None:
+        return raw(catalog.list_models(filters, await request.app[AVAILABILITY].available_to(caller)))
+    return raw(catalog.list_for_strangers() if filters is _ALL else catalog.list_models(filters, ()))
 
 
 async def create(request: web.Request) -> web.Response:
@@ -87,7 +90,9 @@ async def reorder(request: web.Request) -> web.Response:
 
 async def _changed(request: web.Request, code: str, row: Model) -> web.Response:
     await request.app[CATALOG].reload()
-    model = request.app[CATALOG].shown(row)
+    available = await request.app[AVAILABILITY].available_to(request[CALLER])
+    shown = request.app[CATALOG].shown(row)
+    model = structs.replace(shown, available=shown.model_name in available)
     return json_response(models.ModelChanged(message=said(request, code), model=model))
 
 

@@ -14,19 +14,23 @@ from chathub.providers.aliases import Target
 from chathub.schemas import models
 from chathub.sentences import Language, sentence
 
+# the last field of a model in lists, with what ends it
+AVAILABLE, UNAVAILABLE = b',"available":true}', b',"available":false}'
+
 
 @dataclass(frozen=True)
 class Snapshot:
     """``providers`` by slug; ``by_name``: rows by their name, and by it in lower case; ``targets`` of
-    aliases, by the alias's id; ``wildcards``: the most specific first; ``shown``: ``rows`` as they go out;
-    ``all_models``: their JSON. The row of an alias is as lists show it."""
+    aliases, by the alias's id; ``wildcards``: the most specific first; ``encoded``: the JSON of ``rows`` up
+    to their last field, ``all_models``: all of it, for callers who can use none. The row of an alias is as
+    lists show it."""
 
     providers: dict[str, Provider] = field(default_factory=dict)
     by_name: dict[str, Model] = field(default_factory=dict)
     targets: dict[int, list[Target]] = field(default_factory=dict)
     wildcards: tuple[Model, ...] = ()
     rows: tuple[Model, ...] = ()
-    shown: tuple[models.Model, ...] = ()
+    encoded: tuple[bytes, ...] = ()
     all_models: bytes = b"[]"
 
 
@@ -35,7 +39,8 @@ def load(tx: Transaction, language: Language) -> Snapshot:
     stored = tx.all(tx.q.models.list_all)
     targets = _targets(stored, tx.all(tx.q.model_targets.list_all))
     rows = tuple(listed(row, targets.get(row.id, []), language) for row in stored)
-    shown_rows = tuple(shown(row, targets.get(row.id, [])) for row in rows)
+    shown_rows = (shown(row, targets.get(row.id, [])) for row in rows)
+    encoded = tuple(msgspec.json.encode(each).removesuffix(UNAVAILABLE) for each in shown_rows)
     by_name = {row.model_name.lower(): row for row in rows}
     return Snapshot(
         providers={row.slug: row for row in tx.all(tx.q.providers.list_all)},
@@ -43,8 +48,8 @@ def load(tx: Transaction, language: Language) -> Snapshot:
         targets=targets,
         wildcards=aliases.wildcards_in(rows),
         rows=rows,
-        shown=shown_rows,
-        all_models=msgspec.json.encode(shown_rows),
+        encoded=encoded,
+        all_models=b"[" + b",".join(each + UNAVAILABLE for each in encoded) + b"]",
     )
 
 
