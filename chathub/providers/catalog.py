@@ -104,16 +104,10 @@ class Catalog:
         """All models as a JSON array for a caller who is not signed in, encoded already."""
         return self._now.all_models
 
-    def shown(self, model_id: int) -> models.Model:
-        """A model as it goes out.
-
-        Raises:
-            NotFound: it was deleted meanwhile.
-        """
-        for model in self._now.shown:
-            if model.id == model_id:
-                return model
-        raise NotFound("model_not_found")
+    def shown(self, row: Model) -> models.Model:
+        """A model as a change has left it, as it goes out."""
+        targets = self._now.targets.get(row.id, [])
+        return snapshot.shown(snapshot.listed(row, targets, self._config.language), targets)
 
     def is_listed(self, name: str) -> bool:
         """Whether the table has a model of that name."""
