@@ -1,7 +1,7 @@
 """The messages that are sent to a provider: a conversation's history, cut to the model's context window."""
 
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import chain
 
 import msgspec
@@ -10,7 +10,6 @@ from msgspec.structs import replace
 
 from chathub.chat.trimming import newest_kept
 from chathub.database.rows.messages import ContextMessage
-from chathub.formats.estimates import PER_IMAGE, PER_MESSAGE, estimate, estimate_messages
 from chathub.formats.loose_json import as_object
 from chathub.formats.media import IMAGES
 from chathub.formats.messages import (
@@ -23,7 +22,9 @@ from chathub.formats.messages import (
     content_of,
     user_message,
 )
+from chathub.formats.prompt_counts import IMAGE, PromptCounts, counts_of_messages
 from chathub.formats.reasoning import recorder
+from chathub.formats.text_counts import counts_of_text
 
 # the statuses of replies that are sent as history; a failed reply is not
 _SENT_STATUSES = ("done", "stopped", "interrupted")
@@ -44,15 +45,21 @@ class Attached(Struct, frozen=True):
         return bool(self.stored) and self.media_type in IMAGES
 
 
-def estimate_history(rows: Iterable[ContextMessage], supports_vision: bool) -> int:
-    """An upper bound on the tokens of a branch's messages."""
-    return sum(
-        estimate(row.content)
-        + estimate(row.tool_calls)
-        + PER_MESSAGE
-        + PER_IMAGE * (supports_vision and row.has_images)
-        for row in rows
-    )
+def counts_of_history(
+    rows: Sequence[ContextMessage], *, images: bool, images_of_replies: bool
+) -> PromptCounts:
+    """The counts of a branch's messages, all of them; with its images if they are sent."""
+    texts = [text for row in rows for text in (row.content, row.tool_calls)]
+    # what a provider wants back of its reasoning is about as long as the reasoning
+    texts += [" " * len(row.state) for row in rows if row.state]
+    number = sum(row.image_count for row in rows) if images else 0
+    number += sum(map(images_made, rows)) if images and images_of_replies else 0
+    return PromptCounts(counts_of_text("\n".join(texts)), messages=len(rows), media=IMAGE.times(number))
+
+
+def images_made(row: ContextMessage) -> int:
+    """How many images of a reply are stored."""
+    return sum(attached.is_image for attached in attachments_in(row))
 
 
 def build(
@@ -63,21 +70,26 @@ def build(
     system_prompt: str | None,
     window: int,
     reply_room: int,
+    tokens_of: Callable[[PromptCounts], int],
 ) -> list[Message]:
     """The system prompt, the newest whole turns, and the prompt, in that order: all turns if they fit, else
     as many as ``newest_kept`` says.
 
     ``history`` is the branch before the prompt, oldest first, and ``images`` are the images of its messages.
     ``window`` is the model's context window and ``reply_room`` the part of it to keep free for the reply
-    (never more than half), both in tokens. The system prompt and the prompt are always sent, and with tool
-    results also the turn that called the tools.
+    (never more than half), both in tokens; ``tokens_of`` says how many tokens messages are. The system prompt
+    and the prompt are always sent, and with tool results also the turn that called the tools.
     """
     first = [Message("system", system_prompt)] if system_prompt else []
     turns, calling = _turns(history, images)
     last = [*calling, *prompt] if prompt[0].role == "tool" else prompt
-    room = window - min(reply_room, window // 2) - estimate_messages(first)
-    sizes = ((turn_id, estimate_messages(messages)) for turn_id, messages in reversed(turns))
-    kept = turns[len(turns) - newest_kept(sizes, estimate_messages(last), room) :]
+
+    def size_of(messages: list[Message]) -> int:
+        return tokens_of(counts_of_messages(messages))
+
+    room = window - min(reply_room, window // 2) - size_of(first)
+    sizes = ((turn_id, size_of(messages)) for turn_id, messages in reversed(turns))
+    kept = turns[len(turns) - newest_kept(sizes, size_of(last), room) :]
     return [*first, *chain.from_iterable(messages for _, messages in kept), *last]
 
 

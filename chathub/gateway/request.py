@@ -4,9 +4,10 @@ import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from typing import Any, NamedTuple, TypeVar
 
-from chathub.billing import budgets, ledger
+from chathub.billing import budgets, ledger, token_weights
 from chathub.billing.budgets import BudgetOwner, UsageBound
 from chathub.billing.ledger import AttemptOwner, UsageCost
+from chathub.billing.token_weights import Lesson
 from chathub.clock import Month
 from chathub.database.transaction import Transaction
 from chathub.formats.messages import Attempt, Endpoint
@@ -41,13 +42,14 @@ class ModelUse(NamedTuple):
 
 class GatewaySettlement(NamedTuple):
     """What is stored of a request at its end, and nothing more: it may wait in memory. ``models`` are the
-    models of its candidates, by name."""
+    models of its candidates, by name; ``lessons`` are what its reported usage has taught."""
 
     reservation_id: int
     attempt_owner: AttemptOwner
     month: Month
     models: dict[str, ChatModel]
     uses: list[ModelUse]
+    lessons: list[Lesson] = []
 
 
 class GatewayRequest:
@@ -95,7 +97,7 @@ class GatewayRequest:
         """Whether the body may choose another model than this one, or a more expensive service."""
         return model.allow_extras or not self.is_limited
 
-    def settlement(self, reservation_id: int, month: Month) -> GatewaySettlement:
+    def settlement(self, reservation_id: int, month: Month, lessons: list[Lesson]) -> GatewaySettlement:
         """The settlement of the request, after its end."""
         uses = [
             ModelUse(
@@ -108,7 +110,9 @@ class GatewayRequest:
             for meter in self.meters
             if meter.model is not None
         ]
-        return GatewaySettlement(reservation_id, self.attempt_owner, month, self.candidates.models, uses)
+        return GatewaySettlement(
+            reservation_id, self.attempt_owner, month, self.candidates.models, uses, lessons
+        )
 
     def exclude_key(self, key_id: int) -> None:
         self.excluded_keys.add(key_id)
@@ -159,6 +163,8 @@ def reserve(tx: Transaction, owner: BudgetOwner, bound: UsageBound, ended: Seque
 def settle(tx: Transaction, settlement: GatewaySettlement) -> None:
     """Record every attempt in the ledger, and release the reservation."""
     budgets.release(tx, settlement.reservation_id)
+    for lesson in settlement.lessons:
+        token_weights.store(tx, lesson, settlement.month.now)
     for use in settlement.uses:
         ledger.record_attempts(
             tx,

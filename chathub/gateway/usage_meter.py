@@ -18,6 +18,7 @@ from chathub.formats.events import (
     ToolCallDelta,
     Usage,
 )
+from chathub.formats.prompt_counts import PromptCounts
 from chathub.gateway.thought_memory import ThoughtRecorder
 from chathub.limits.reply_memory import MemoryLease
 from chathub.providers.catalog import ChatModel
@@ -38,6 +39,9 @@ class UsageMeter(Progress):
     def __init__(self, prompt_estimate: int, limit: int) -> None:
         super().__init__()
         self.prompt_estimate = self.longest_prompt = prompt_estimate
+        # what the prompt is made of, where it was counted; whether that and the report are learned from
+        self.prompt_counts: PromptCounts | None = None
+        self.teaches = self.is_counted = False
         self.model: ChatModel | None = None
         self.thoughts: ThoughtRecorder | None = None
         # whether bytes were sent to the client before the reply itself began
@@ -98,6 +102,11 @@ class UsageMeter(Progress):
     def lacks_prompt_tokens(self) -> bool:
         """Whether there is output, but the provider did not report the prompt's tokens."""
         return self.has_output and (self._usage is None or self._usage.prompt_tokens is None)
+
+    @property
+    def reported_prompt(self) -> int | None:
+        """The prompt's tokens as the provider reported them."""
+        return self._usage.prompt_tokens if self._usage else None
 
     @property
     def end_reason(self) -> str:
