@@ -104,16 +104,9 @@ class Catalog:
         """All models as a JSON array for a caller who is not signed in, encoded already."""
         return self._now.all_models
 
-    def shown(self, model_id: int) -> models.Model:
-        """A model as it goes out.
-
-        Raises:
-            NotFound: it was deleted meanwhile.
-        """
-        for model in self._now.shown:
-            if model.id == model_id:
-                return model
-        raise NotFound("model_not_found")
+    def shown(self, row: Model) -> models.Model:
+        """A row of the table as it goes out."""
+        return snapshot.model_shown(self._now, row, self._config.language)
 
     def is_listed(self, name: str) -> bool:
         """Whether the table has a model of that name."""
