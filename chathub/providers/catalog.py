@@ -105,9 +105,8 @@ class Catalog:
         return self._now.all_models
 
     def shown(self, row: Model) -> models.Model:
-        """A model as a change has left it, as it goes out."""
-        targets = self._now.targets.get(row.id, [])
-        return snapshot.shown(snapshot.listed(row, targets, self._config.language), targets)
+        """A row of the table as it goes out."""
+        return snapshot.model_shown(self._now, row, self._config.language)
 
     def is_listed(self, name: str) -> bool:
         """Whether the table has a model of that name."""

@@ -21,9 +21,9 @@ AVAILABLE, UNAVAILABLE = b',"available":true}', b',"available":false}'
 @dataclass(frozen=True)
 class Snapshot:
     """``providers`` by slug; ``by_name``: rows by their name, and by it in lower case; ``targets`` of
-    aliases, by the alias's id; ``wildcards``: the most specific first; ``encoded``: the JSON of ``rows`` up
-    to their last field, ``all_models``: all of it, for callers who can use none. The row of an alias is as
-    lists show it."""
+    aliases, by the alias's id; ``wildcards``: the most specific first; ``encoded``: JSON of ``rows`` up to
+    their last field, ``all_models``: all of it, for callers who can use none. The row of an alias is as lists
+    show it."""
 
     providers: dict[str, Provider] = field(default_factory=dict)
     by_name: dict[str, Model] = field(default_factory=dict)
@@ -38,9 +38,9 @@ def load(tx: Transaction, language: Language) -> Snapshot:
     """The snapshot of what is in the database."""
     stored = tx.all(tx.q.models.list_all)
     targets = _targets(stored, tx.all(tx.q.model_targets.list_all))
-    rows = tuple(listed(row, targets.get(row.id, []), language) for row in stored)
-    shown_rows = (shown(row, targets.get(row.id, [])) for row in rows)
-    encoded = tuple(msgspec.json.encode(each).removesuffix(UNAVAILABLE) for each in shown_rows)
+    rows = tuple(_complete(row, targets.get(row.id, []), language) for row in stored)
+    shown = (_shown(row, targets.get(row.id, [])) for row in rows)
+    encoded = tuple(msgspec.json.encode(each).removesuffix(UNAVAILABLE) for each in shown)
     by_name = {row.model_name.lower(): row for row in rows}
     return Snapshot(
         providers={row.slug: row for row in tx.all(tx.q.providers.list_all)},
@@ -63,12 +63,17 @@ def _targets(rows: Iterable[Model], targets: Iterable[ModelTarget]) -> dict[int,
     return found
 
 
-def listed(row: Model, targets: Sequence[Target], language: Language) -> Model:
-    """A model as lists show it: an alias with what its targets can do."""
+def model_shown(snapshot: Snapshot, row: Model, language: Language) -> models.Model:
+    """A row of the table as it goes out; an alias with the targets of the snapshot."""
+    targets = snapshot.targets.get(row.id, [])
+    return _shown(_complete(row, targets, language), targets)
+
+
+def _complete(row: Model, targets: Sequence[Target], language: Language) -> Model:
+    """A row; that of an alias as lists show it."""
     return aliases.combined(row, targets, sentence("alias", language, {})) if row.is_alias else row
 
 
-def shown(row: Model, targets: Iterable[Target]) -> models.Model:
-    """A model of a list as it goes out."""
-    named = [models.Target(target.row.model_name, target.weight, target.order) for target in targets]
-    return models.Model.of(row, named)
+def _shown(row: Model, targets: Iterable[Target]) -> models.Model:
+    listed = [models.Target(target.row.model_name, target.weight, target.order) for target in targets]
+    return models.Model.of(row, listed)
