@@ -23,6 +23,7 @@ from chathub.database.rows.login_networks import LoginNetworks
 from chathub.database.rows.messages import Messages
 from chathub.database.rows.model_rests import ModelRests
 from chathub.database.rows.models import Models
+from chathub.database.rows.output_rates import OutputRates
 from chathub.database.rows.parts import Parts
 from chathub.database.rows.personal_tokens import PersonalTokens
 from chathub.database.rows.providers import Providers
@@ -68,6 +69,7 @@ class Queries:
     messages: Messages
     model_rests: ModelRests
     models: Models
+    output_rates: OutputRates
     parts: Parts
     personal_tokens: PersonalTokens
     providers: Providers

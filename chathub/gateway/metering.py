@@ -9,7 +9,9 @@ from typing import Literal
 
 from chathub.accounts.caller import Caller
 from chathub.billing.budgets import BudgetOwner, UsageBound
+from chathub.billing.interrupted import Asked
 from chathub.billing.ledger import AttemptOwner
+from chathub.billing.output_rates import OutputRates
 from chathub.billing.settlement_queue import SettlementQueue
 from chathub.clock import Clock
 from chathub.database.database import Database
@@ -37,6 +39,7 @@ class Metering:
         reply_memory: ReplyMemory,
         settlement_queue: SettlementQueue,
         key_reports: KeyReports,
+        rates: OutputRates,
     ) -> None:
         self._db = db
         self._clock = clock
@@ -45,6 +48,7 @@ class Metering:
         self._reply_memory = reply_memory
         self._settlement_queue = settlement_queue
         self._key_reports = key_reports
+        self._rates = rates
 
     @asynccontextmanager
     async def metered(
@@ -75,7 +79,8 @@ class Metering:
         owner = BudgetOwner(caller.id, caller.token_id, self._clock.month())
         bound = UsageBound.of(candidates, prompt, requested, choices)
         request = self._registered(caller, candidates, kind)
-        work = self._db.write(reserve, owner, bound, self._settlement_queue.reservations)
+        asked = Asked.of(kind, candidates, prompt)
+        work = self._db.write(reserve, owner, bound, asked, self._settlement_queue.reservations)
         reserving = asyncio.ensure_future(work)
         request.settle = partial(self._settle_once, reserving, request)
         try:
@@ -118,6 +123,6 @@ class Metering:
                     self._key_reports.record_success(
                         meter.successful_key_id, request.user_id, meter.attempts[-1].model
                     )
-            settlement = request.settlement(reserved.reservation_id, self._clock.month())
+            settlement = request.settlement(reserved, self._clock.month(), self._rates)
             store = partial(settle, settlement=settlement)
             await self._settlement_queue.store("request", store, reserved.reservation_id)

@@ -4,7 +4,9 @@ import asyncio
 import contextlib
 import time
 
-from chathub.billing import ledger
+from chathub.billing.early_ends import Ending, Seen, cost_of
+from chathub.billing.ledger import UsageCost
+from chathub.billing.output_rates import Lesson, OutputRates, lesson_of
 from chathub.formats.attachments import MOST_BYTES, in_words
 from chathub.formats.estimates import TokenCounter
 from chathub.formats.events import (
@@ -31,13 +33,14 @@ _MOST_WAITING_CHARACTERS = 65_536
 class UsageMeter(Progress):
     """Counts the usage and the length of a reply while it passes; keeps no text.
 
-    ``limit`` is the number of characters that a reply may have.
+    ``limit`` is the number of characters that a reply may have. ``is_streamed``: it comes as it is generated.
     """
 
     def __init__(self, prompt_estimate: int, limit: int) -> None:
         super().__init__()
         self.prompt_estimate = prompt_estimate
         self.model: ChatModel | None = None
+        self.is_streamed = False
         self.thoughts: ThoughtRecorder | None = None
         # whether bytes were sent to the client before the reply itself began
         self.is_sent = False
@@ -93,8 +96,11 @@ class UsageMeter(Progress):
 
     @property
     def lacks_prompt_tokens(self) -> bool:
-        """Whether there is output, but the provider did not report the prompt's tokens."""
-        return self.has_output and (self._usage is None or self._usage.prompt_tokens is None)
+        """Whether the prompt counts, but the provider did not report its tokens."""
+        if any(attempt.may_be_charged for attempt in self.attempts[:-1]):
+            return True
+        counts = self.has_output or any(attempt.may_be_charged for attempt in self.attempts)
+        return counts and (self._usage is None or self._usage.prompt_tokens is None)
 
     @property
     def end_reason(self) -> str:
@@ -117,10 +123,16 @@ class UsageMeter(Progress):
         """The API key of a successful reply."""
         return self.endpoint.key_id if self.is_successful and self.endpoint else None
 
-    def usage_cost(self, model: ChatModel) -> ledger.UsageCost:
-        return ledger.compute_cost(
-            model, self._usage, self.prompt_estimate, self._output.tokens, self._reasoning.tokens
-        )
+    def usage_cost(self, model: ChatModel, rates: OutputRates, most: int = 0) -> UsageCost:
+        """What the reply has used; ``most`` is its reserved length in tokens."""
+        seen = Seen(self.prompt_estimate, self._output.tokens, self._reasoning.tokens)
+        is_early = self.was_ended_early or self.is_too_long
+        ending = Ending(self.attempt, is_early, is_streamed=self.is_streamed, most=most)
+        return cost_of(model, self._usage, seen, ending, rates)
+
+    def lesson(self, model: ChatModel, usage_cost: UsageCost) -> Lesson | None:
+        """What the reply teaches about its model."""
+        return lesson_of(model, self.attempt, usage_cost, self._output.tokens, self._reasoning.tokens)
 
 
 class EventQueue(UsageMeter):

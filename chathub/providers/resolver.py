@@ -64,6 +64,11 @@ class Candidates(Struct, frozen=True):
     def models(self) -> dict[str, ChatModel]:
         return {candidate.model.name: candidate.model for candidate in self.in_order}
 
+    @property
+    def first_key_id(self) -> int | None:
+        """The API key that is tried first."""
+        return next((endpoint.key_id for endpoint in self.in_order[0].endpoints), None)
+
 
 class Requirements(Struct, frozen=True):
     """What a request needs of a model beyond text. ``fields``: what the provider's format must have;

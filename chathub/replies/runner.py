@@ -7,9 +7,10 @@ from typing import Any
 
 import msgspec
 
-from chathub.billing import ledger
 from chathub.billing.budgets import BudgetOwner
 from chathub.billing.caps import reply_cap
+from chathub.billing.early_ends import Ending, Seen, cost_of
+from chathub.billing.output_rates import OutputRates, lesson_of
 from chathub.chat import attachments, context, settle, turn
 from chathub.chat.turn import FinalStatus, Settlement, Turn
 from chathub.clock import Clock
@@ -57,8 +58,10 @@ class ReplyRunner:
         key_reports: KeyReports,
         unstored: UnstoredReplies,
         attachment_keeper: AttachmentKeeper,
+        rates: OutputRates,
     ) -> None:
         self._db = db
+        self._rates = rates
         self._attachment_keeper = attachment_keeper
         self._unstored = unstored
         self._client = client
@@ -128,13 +131,11 @@ class ReplyRunner:
         assert model is not None
         content, reasoning = reply.text.of("content"), reply.text.of("reasoning")
         tool_calls = list(reply.tool_calls.values())
-        usage_cost = ledger.compute_cost(
-            model,
-            reply.usage,
-            reply.prompt_estimate,
-            estimates.estimate(content) + estimates.estimate_calls(tool_calls),
-            estimates.estimate(reasoning),
-        )
+        output = estimates.estimate(content) + estimates.estimate_calls(tool_calls) + reply.unshown.tokens
+        seen = Seen(reply.prompt_estimate, output, estimates.estimate(reasoning))
+        usage_cost = cost_of(model, reply.usage, seen, _ending(reply, model), self._rates)
+        lesson = lesson_of(model, reply.attempt, usage_cost, seen.output, seen.reasoning)
+        learned = self._rates.learn(lesson) if lesson else None
         is_successful = reply.failure is None and final_status.status == "done"
         return Settlement(
             owner=BudgetOwner(reply.user_id, reply.token_id, self._clock.month()),
@@ -152,7 +153,15 @@ class ReplyRunner:
             final_status=final_status,
             end_reason=_end_reason(reply, final_status),
             usage_cost=usage_cost,
+            prompt_estimate=reply.prompt_estimate,
+            rates=[learned] if learned else [],
         )
+
+
+def _ending(reply: Reply, model: ChatModel) -> Ending:
+    """How the last attempt at a reply ended."""
+    is_early = reply.was_ended_early or reply.is_too_long
+    return Ending(reply.attempt, is_early, is_streamed=model.supports_streaming, most=reply.turn.reply_tokens)
 
 
 def _end_reason(reply: Reply, final_status: FinalStatus) -> str:

@@ -61,6 +61,11 @@ class Progress(ABC):
         return self.attempts[-1].endpoint if self.attempts else None
 
     @property
+    def attempt(self) -> Attempt | None:
+        """The current attempt."""
+        return self.attempts[-1] if self.attempts else None
+
+    @property
     @abstractmethod
     def has_output(self) -> bool:
         """Whether some of the reply has come."""
@@ -71,6 +76,11 @@ class Progress(ABC):
         return self.has_output
 
     @property
+    def was_ended_early(self) -> bool:
+        """Whether ChatHub has ended the current attempt before its provider had."""
+        return self.attempt is not None and (self.left.is_set() or not self.attempt.is_complete)
+
+    @property
     def has_finish(self) -> bool:
         """Whether the provider has said that its reply is over."""
         return self.decoder is not None and self.decoder.has_finish
@@ -78,7 +88,7 @@ class Progress(ABC):
     @property
     def may_tell_usage(self) -> bool:
         """Whether the provider may still tell its usage: its request was sent, and the usage has not come."""
-        is_sent = bool(self.attempts) and self.attempts[-1].sent_at is not None
+        is_sent = self.attempt is not None and self.attempt.sent_at is not None
         return is_sent and not (self.decoder is not None and self.decoder.has_told_usage)
 
     def mark_sent(self) -> None:
