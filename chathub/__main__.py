@@ -14,6 +14,7 @@ from chathub import config as configuration
 from chathub.commands.backup import backup
 from chathub.commands.compact import compact
 from chathub.commands.doctor import doctor
+from chathub.commands.reconcile import add_reconcile_flags, reconcile
 from chathub.commands.restore import restore
 from chathub.commands.rotate_secret import rotate_secret
 from chathub.commands.set_password import set_password
@@ -38,6 +39,7 @@ _COMMANDS = {
     "doctor": "check the installation and change nothing; exit code 1 if there is a problem",
     "backup": "copy the database; the server may run",
     "restore": "put a backup in the database's place; the server must be stopped",
+    "reconcile": "compare the ledger with a provider's usage or cost export; exit code 1 if they differ",
     "undo-upgrade": "go back to the copy from before the last upgrade; the server must be stopped",
 }
 
@@ -89,6 +91,8 @@ def _run(arguments: argparse.Namespace, config: Config, formatter: Formatter) ->
             restore(config, arguments.file, arguments.passphrase_file, without_keys=arguments.without_keys)
         case "undo-upgrade":
             return 0 if undo_upgrade(config, sure=arguments.yes) else 1
+        case "reconcile":
+            return reconcile(config, arguments)
         case "compact":
             for line in compact(config):
                 print(line, flush=True)
@@ -126,6 +130,7 @@ def _parser() -> argparse.ArgumentParser:
         command.add_argument(
             "--passphrase-file", type=Path, metavar="FILE", help="read the passphrase from a file"
         )
+    add_reconcile_flags(added["reconcile"])
     added["undo-upgrade"].add_argument(
         "--yes", action="store_true", help="do it; without this flag only say what would be lost"
     )

@@ -122,7 +122,9 @@ class Clock:
     def certain(self) -> int:
         """The latest moment that has certainly come: the newest stamp of the database at the start, plus the
         time that the process has run. Deletions that cannot be undone go by this moment."""
-        now = self.now()
+        return self._certain(self.now())
+
+    def _certain(self, now: int) -> int:
         if self.steady is None:
             return now
         return min(now, self._seen.base + int((self.steady() - self._seen.began) * 1000))
@@ -143,14 +145,14 @@ class Clock:
             today=day.isoformat(),
             next_day=next_day,
             zone=self.zone,
-            certain=self.certain(),
+            certain=self._certain(now),
             follows_ledger=self._follows_ledger(first_day),
         )
 
     def _follows_ledger(self, first_day: str) -> bool:
         """Whether a later day in the ledger counts as today: if the clock is behind, only until a new month
         begins. Otherwise a clock that once ran far ahead would keep budgets from renewing for years."""
-        behind = self.behind()
+        behind = self._seen.behind
         return behind is None or self._day(behind.since).isoformat() >= first_day
 
     def _day(self, milliseconds: int) -> date:

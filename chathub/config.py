@@ -64,6 +64,8 @@ class Config:
     heartbeat_seconds: float = 10
     save_seconds: float = 1
     auto_title: bool = False
+    # refuse names of models that are in no table
+    listed_models_only: bool = False
     # the part of a token that one read from a provider's cache counts against budgets of tokens
     cached_weight: float = 0.1
     write_seconds: float = 60
@@ -138,6 +140,7 @@ _VARIABLES: Mapping[str, tuple[str, Callable[[str], Any]]] = {
     "CHATHUB_BACKUP_KEEP": ("backup_keep", values.keep),
     "CHATHUB_BACKUP_COMPRESS": ("backup_compress", values.switch),
     "CHATHUB_AUTO_TITLE": ("auto_title", values.switch),
+    "CHATHUB_LISTED_MODELS_ONLY": ("listed_models_only", values.switch),
     "CHATHUB_CACHED_WEIGHT": ("cached_weight", values.share),
     "CHATHUB_USAGE_SECONDS": ("usage_seconds", values.seconds_or_none),
 }

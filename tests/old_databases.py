@@ -27,6 +27,7 @@ _ROWS: dict[str, tuple[str, list[tuple[object, ...]]]] = {
         "id, user_id, provider_id, secret, mask, origin, created_at, updated_at",
         [(1, 1, 901, b"s", "m", "o", 1, 1), (2, 2, 902, b"s", "m", "o", 1, 1)],
     ),
+    "model_targets": ("alias_id, target_id, position, weight, try_order", [(901, 902, 0, 1, 0)]),
     "model_rests": (
         "key_id, model, until, failure_class, code, http_status, failures_in_row, failed_at",
         [(1, "m", 2, "rate_limited", "upstream_rate_limited", 429, 1, 1)],

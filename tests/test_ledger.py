@@ -102,6 +102,12 @@ def test_tokens_of_the_cache_have_prices_of_their_own() -> None:
     assert usage_cost.counted_tokens == 2_000 + 800 + 100
 
 
+@pytest.mark.parametrize(("weight", "counted"), [(0, 2_100), (0.1, 2_901), (0.5, 6_103), (1, 10_105)])
+def test_token_read_from_the_cache_counts_as_a_part_of_one(weight: float, counted: int) -> None:
+    model = replace(CACHING, cached_weight=weight)
+    assert compute_cost(model, Usage(10_005, 100, None, 0, 8_005), 1, 1, 0).counted_tokens == counted
+
+
 def test_a_cache_that_was_only_written_saves_less_than_nothing() -> None:
     assert compute_cost(CACHING, Usage(1_000, 0, None, 0, 0, 1_000, 1_000), 1, 1, 0).savings == -3_000
 

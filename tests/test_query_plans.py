@@ -10,7 +10,7 @@ from chathub.database.migrations import migrate
 from chathub.database.queries import Queries, sql_folder
 
 # tables with a few hundred rows at most, in any installation
-SMALL = {"api_keys", "invites", "models", "providers", "subscriptions", "users"}
+SMALL = {"api_keys", "invites", "model_targets", "models", "providers", "subscriptions", "users"}
 # the whole of a partial index with only the wanted rows, or the end of one; and a search in names
 MAY_SCAN = {
     ("conversations.find_deleted", "conversations USING INDEX conversations_deleted"),
@@ -37,6 +37,8 @@ MAY_SORT = {
         "providers.list_all",
     ),
     *("audit.list_page_of_events", "limits.list_of_subscriptions", "sessions.delete_oldest"),
+    # the rows of a time, for a command beside the server
+    "ledger.sum_by_quarter_hour",
     *("usage.by_model", "usage.list_spans", "usage.list_spans_of_all", "usage.sum_by"),
 }
 # indexes for foreign keys, used when a referenced row is deleted: no statement names them

@@ -25,6 +25,7 @@ ELSEWHERE = {
     "formats/reasoning/think_tags.py",  # quotation marks
     "handlers/usage.py",  # beginnings of formulas
     "redaction.py",  # words before a secret
+    "reconcile/exports/siliconflow.py",  # the names of the columns of its export
     "replies/titles.py",  # the request for a title, and quotation marks around one
 }
 

@@ -29,7 +29,7 @@ PACKAGES = [
     ["replies"],
     ["chat"],
     ["running"],
-    ["billing"],
+    ["billing", "reconcile"],
     ["providers"],
     ["accounts", "backup_schedule"],
     ["mail"],

@@ -19,8 +19,8 @@ from chathub.database.rows.limits import LimitsWithUsage
 from chathub.database.transaction import Transaction
 from chathub.errors import BudgetSpent, StorageFull, TooManyRequests, Unauthorized
 from chathub.formats.estimates import DEFAULT_REPLY_TOKENS
+from chathub.providers.candidates import Candidates
 from chathub.providers.prices import MILLION, Prices
-from chathub.providers.resolver import Candidates
 from chathub.schemas import budgets as schemas
 from chathub.schemas.budgets import BudgetKind
 from chathub.sentences import Param, Reason

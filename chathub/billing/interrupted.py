@@ -12,9 +12,9 @@ from chathub.clock import Month
 from chathub.database.rows.budgets import LeftReservation
 from chathub.database.rows.messages import InterruptedReply
 from chathub.database.transaction import Transaction
+from chathub.providers.candidates import Candidates
 from chathub.providers.catalog import ChatModel
 from chathub.providers.prices import Prices
-from chathub.providers.resolver import Candidates
 
 END_REASON = "interrupted"
 
@@ -26,13 +26,14 @@ class Asked(Struct, frozen=True):
     kind: Literal["chat", "completion", "embedding"]
     provider: str
     model: str
+    requested_model: str
     key_id: int | None
     prompt_tokens: int
 
     @classmethod
     def of(cls, kind: Literal["completion", "embedding"], candidates: Candidates, prompt: int) -> "Asked":
         model, key_id = candidates.model, candidates.first_key_id
-        return cls(kind, model.provider_slug, model.name, key_id, prompt)
+        return cls(kind, model.provider_slug, model.name, candidates.requested, key_id, prompt)
 
 
 class Crash(Struct, frozen=True):
@@ -58,9 +59,15 @@ def record(tx: Transaction, left: LeftReservation, crash: Crash, month: Month) -
         # an older version has not kept what it was for
         return
     model = model_of(left)
+    attempt_owner = AttemptOwner(
+        kind=left.kind,
+        user_id=left.user_id,
+        token_id=left.token_id,
+        requested_model=left.requested_model,
+    )
     ledger.record_attempt(
         tx,
-        AttemptOwner(kind=left.kind, user_id=left.user_id, token_id=left.token_id),
+        attempt_owner,
         model,
         crash.cost_of(model, left, Seen(left.prompt_tokens), is_streamed=False),
         month,

@@ -104,13 +104,14 @@ def _completion(usage: Usage) -> int | None:
 
 class AttemptOwner(Struct, frozen=True, kw_only=True):
     """The user, the access token and the message that attempts are entered for; ``conversation_id`` is the
-    public one."""
+    public one, ``requested_model`` the name that was requested."""
 
     kind: Literal["chat", "title", "completion", "embedding", "probe"]
     user_id: int
     token_id: int | None = None
     conversation_id: str | None = None
     message_id: int | None = None
+    requested_model: str = ""
 
 
 def record_attempts(
@@ -161,6 +162,7 @@ def record_attempt(
 ) -> None:
     """Enter one attempt; None where a crash left only its text, or its reservation with the ``key_id``."""
     began = attempt.began if attempt else 0.0
+    requested = attempt_owner.requested_model
     ended = (attempt.ended or time.monotonic()) if attempt else 0.0
     tx.run(
         tx.q.ledger.insert,
@@ -172,6 +174,7 @@ def record_attempt(
         key_id=attempt.endpoint.key_id if attempt else key_id,
         provider=model.provider_slug,
         model=model.name,
+        requested_model=requested if requested != model.name else "",
         conversation_id=attempt_owner.conversation_id,
         message_id=attempt_owner.message_id,
         prompt_tokens=usage_cost.prompt_tokens,

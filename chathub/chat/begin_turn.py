@@ -97,7 +97,7 @@ def _get_or_insert_conversation(tx: Transaction, new_turn: NewTurn) -> Conversat
         public_id=public_id,
         user_id=user_id,
         title=title_of(new_turn.prompt.text) or new_turn.untitled,
-        model=new_turn.model,
+        model=new_turn.requested_model,
         now=new_turn.now,
     )
     return row
@@ -192,7 +192,8 @@ def _reserve(tx: Transaction, new_turn: NewTurn, turn: Turn, decision: _Decision
     """The turn with its reservation, and with the images of its history."""
     reservation, prompt = decision.reservation, decision.prompt
     assert reservation is not None
-    asked = Asked("chat", new_turn.provider, new_turn.model, new_turn.key_id, prompt)
+    names = new_turn.provider, new_turn.model, new_turn.requested_model
+    asked = Asked("chat", *names, new_turn.key_id, prompt)
     return replace(
         turn,
         images=_history_images(tx, new_turn, turn.history),
@@ -277,6 +278,7 @@ def _insert_reply(
         tx.q.messages.insert_reply,
         conversation_id=conversation_id,
         parent_id=prompt_id,
+        asked_model=new_turn.requested_model,
         model=new_turn.model,
         provider=new_turn.provider,
         now=new_turn.now,
@@ -286,7 +288,7 @@ def _insert_reply(
         tx.q.conversations.add_turn,
         conversation_id=conversation_id,
         head_id=message.id,
-        model=new_turn.model,
+        model=new_turn.requested_model,
         more=count,
         now=new_turn.now,
     )

@@ -91,6 +91,7 @@ def _attempt_owner(turn: Turn, settlement: Settlement) -> AttemptOwner:
         token_id=settlement.owner.token_id,
         conversation_id=turn.public_id,
         message_id=turn.message_id,
+        requested_model=settlement.requested_model,
     )
 
 

@@ -17,8 +17,8 @@ from chathub.formats.estimates import estimate_prompt
 from chathub.formats.messages import Attempt, Image, Message, user_message
 from chathub.formats.registry import TAKE_OWN_IMAGES
 from chathub.limits.request_memory import RequestBody
+from chathub.providers.candidates import Candidates
 from chathub.providers.catalog import ChatModel
-from chathub.providers.resolver import Candidates
 from chathub.schemas.budgets import Budget
 from chathub.schemas.chats import BULKY, Options, ToolResult
 from chathub.schemas.json import JsonObject
@@ -106,6 +106,7 @@ def status_columns(final_status: FinalStatus | None) -> JsonObject:
 class NewTurn(Struct, frozen=True, kw_only=True):
     """A turn before it is stored.
 
+    ``requested_model`` is the name that the conversation keeps, ``model`` the one that is tried first.
     ``options`` are stored with the prompt, for another reply to it. With a ``refusal`` the reply is stored
     as failed. The history's images are read only if the model ``supports_vision``, those of replies only if
     an endpoint takes them (``returns_images``). ``bound`` is what the turn may use, without the history
@@ -119,6 +120,7 @@ class NewTurn(Struct, frozen=True, kw_only=True):
     prompt: Prompt
     options: JsonObject
     idempotency_key: IdempotencyKey | None
+    requested_model: str
     model: str
     provider: str
     key_id: int | None = None
@@ -183,13 +185,14 @@ class Turn(Struct, frozen=True):
 class Settlement(Struct, frozen=True, kw_only=True):
     """How a reply ended and what it used.
 
-    ``attempts`` were made with ``models`` (by name), the last with ``model``; ``end_reason`` is how it ended,
-    for the ledger. ``key_id`` is the API key of a successful reply. ``was_saved``: parts of the text are on
-    disk; ``is_cut``: the rest of it is lost. ``tool_calls``, ``state`` and ``sources`` are JSON.
-    ``prompt_estimate`` is for failed attempts, ``rates`` is what its usage has taught.
+    ``requested_model`` is the name in the request. ``attempts`` were made with ``models`` (by name), the last
+    with ``model``; ``end_reason`` is how it ended, for the ledger. ``key_id`` is the API key of a successful
+    reply. ``was_saved``: parts of the text are on disk; ``is_cut``: the rest of it is lost. ``tool_calls``,
+    ``state`` and ``sources`` are JSON. ``prompt_estimate`` is for failed attempts, ``rates`` were learned.
     """
 
     owner: BudgetOwner
+    requested_model: str = ""
     model: ChatModel
     attempts: list[Attempt] = []
     models: dict[str, ChatModel] = {}
@@ -247,7 +250,7 @@ class TurnRequest(Struct, frozen=True):
 
     @property
     def model_name(self) -> str:
-        return self.model if isinstance(self.candidates, ChatHubError) else self.candidates.model.name
+        return self.model if isinstance(self.candidates, ChatHubError) else self.candidates.requested
 
     @property
     def is_large(self) -> bool:
@@ -274,7 +277,8 @@ class TurnRequest(Struct, frozen=True):
             prompt=self.prompt,
             options=self.options.stored(),
             idempotency_key=self.idempotency_key,
-            model=self.model_name,
+            requested_model=self.model_name,
+            model=candidates.model.name if candidates else self.model,
             provider=candidates.model.provider_slug if candidates else "",
             key_id=candidates.first_key_id if candidates else None,
             # no token is longer than four Latin characters by our estimate

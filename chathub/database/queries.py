@@ -22,6 +22,7 @@ from chathub.database.rows.limits import Limits
 from chathub.database.rows.login_networks import LoginNetworks
 from chathub.database.rows.messages import Messages
 from chathub.database.rows.model_rests import ModelRests
+from chathub.database.rows.model_targets import ModelTargets
 from chathub.database.rows.models import Models
 from chathub.database.rows.output_rates import OutputRates
 from chathub.database.rows.parts import Parts
@@ -68,6 +69,7 @@ class Queries:
     login_networks: LoginNetworks
     messages: Messages
     model_rests: ModelRests
+    model_targets: ModelTargets
     models: Models
     output_rates: OutputRates
     parts: Parts

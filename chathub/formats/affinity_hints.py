@@ -39,7 +39,7 @@ def hint_of(fields: Mapping[str, Raw], headers: Mapping[str, str]) -> str:
     """What a client's request has in common with others of its conversation. ``headers`` have names in lower
     case."""
     for name in _FIELDS:
-        if text := _text_of(name, fields.get(name, ABSENT)):
+        if name in fields and (text := _text_of(name, fields[name])):
             return f"{name}\0{text}"
     for name in _HEADERS:
         if text := headers.get(name, "").strip():

@@ -5,7 +5,9 @@ from collections.abc import Mapping
 import msgspec
 from msgspec import Raw
 
-from chathub.formats.messages import ChatRequest, Endpoint, Message, UpstreamRequest
+from chathub.formats import urls
+from chathub.formats.messages import Endpoint
+from chathub.formats.quirks.table import quirks_of
 from chathub.formats.registry import format_named
 
 # fields that choose another model: OpenRouter's, and the fallbacks of several gateways
@@ -19,17 +21,10 @@ _LONG = 64 * 1024
 
 
 def headers_for(endpoint: Endpoint) -> dict[str, str]:
-    """The headers of requests in the endpoint's format, its API key among them."""
-    return empty_chat(endpoint).headers
-
-
-def empty_chat(endpoint: Endpoint, *, stream: bool = False) -> UpstreamRequest:
-    """A chat request in the endpoint's format, for its URL and headers; its body is of no use. (Not for
-    Gemini, whose URL names the model.)"""
-    chat_request = ChatRequest(
-        endpoint.base_url, "m", [Message("user", "x")], endpoint.api_key, stream=stream
-    )
-    return format_named(endpoint.wire_format).encode_request(chat_request)
+    """The headers of requests in the endpoint's format, its API key among them. Raises ``ValueError`` where
+    its base URL is unfit (``urls.origin``)."""
+    quirks = quirks_of(urls.hostname(endpoint.base_url), "")
+    return format_named(endpoint.wire_format).headers(endpoint.api_key, quirks, streamed=False)
 
 
 def adapted(fields: Mapping[str, Raw], model: str, *, include_usage: bool = False) -> bytes:

@@ -16,9 +16,11 @@ _MOST_CALLS = 1024
 _HIGHEST = 10**18
 # counts of one response, and characters of their names
 _MOST_COUNTS = 100
-# where the tokens are that were read from the cache: OpenAI's place, DeepSeek's, Moonshot's, Anthropic's
+# where the tokens are that were read from the cache: OpenAI's place, those of a relay, DeepSeek and Moonshot,
+# and Anthropic's
 _CACHED = (
     "prompt_tokens_details.cached_tokens",
+    "prompt_tokens_details.cached_read_tokens",
     "prompt_cache_hit_tokens",
     "cached_tokens",
     "cache_read_input_tokens",
@@ -29,9 +31,10 @@ ANTHROPIC_WRITES = (
     "cache_creation.ephemeral_5m_input_tokens",
     "cache_creation.ephemeral_1h_input_tokens",
 )
-# OpenRouter's, DashScope's, those of a relay, and Anthropic's where a relay passes them on
+# OpenRouter's, DashScope's, those of two relays, and Anthropic's where a relay passes them on
 _WRITES = (
     ("prompt_tokens_details.cache_write_tokens", "", ""),
+    ("prompt_tokens_details.cached_write_tokens", "", ""),
     tuple(f"prompt_tokens_details.{name}" for name in ANTHROPIC_WRITES),
     (
         "prompt_tokens_details.cached_creation_tokens",
@@ -111,7 +114,7 @@ def read_usage(counts: Mapping[str, int]) -> Usage:
 def cache_writes(counts: Mapping[str, int], places: Sequence[str]) -> tuple[int, int] | None:
     """The tokens that were written to the cache, and those of them that are kept for an hour; None where
     none of the places has a count."""
-    if not any(place in counts for place in places):
+    if counts.keys().isdisjoint(places):
         return None
     total, *parts = (counts.get(place, 0) for place in places)
     written = total if places[0] in counts else sum(parts)

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import msgspec
 from msgspec import Raw
 
-from chathub.formats.raw_json import ABSENT, value_of
+from chathub.formats.raw_json import value_of
 
 # fields that form the reply, and that nothing can stand for in a format without them
 _FORMING = ("seed", "presence_penalty", "frequency_penalty", "logprobs", "top_logprobs")
@@ -30,10 +30,10 @@ class Needs(NamedTuple):
 def needs_of(fields: Mapping[str, Raw], wire_format: str) -> Needs:
     """What a client's body of this format needs. What cannot be read needs nothing: its error comes when it
     is decoded."""
-    tools = any(_decoded(fields.get(name)) for name in ("tools", "functions"))
+    tools = any(_decoded(fields[name]) for name in ("tools", "functions") if name in fields)
     # other formats of clients have no such fields
     named = _FORMING if wire_format == "openai" else ()
-    values = {name: value_of(fields.get(name, ABSENT), _scalar) for name in named}
+    values = {name: value_of(fields[name], _scalar) for name in named if name in fields}
     return Needs(_has_images(fields.get("messages")), tools, forming(values))
 
 
@@ -47,7 +47,7 @@ def forming(values: Mapping[str, Any]) -> tuple[str, ...]:
 def _has_images(messages: Raw | None) -> bool:
     # nearly all bodies have no such word: they are not decoded
     text = bytes(messages or b"")
-    if b"image" not in text and b"\\u" not in text:
+    if messages is None or (b"image" not in text and b"\\u" not in text):
         return False
     decoded = _decoded(messages)
     contents = (each.get("content") for each in decoded or [] if isinstance(each, dict))
@@ -62,10 +62,10 @@ def _parts(content: object, depth: int = _DEPTH) -> Iterator[dict[str, Any]]:
             yield from _parts(part.get("content"), depth - 1)
 
 
-def _decoded(raw: Raw | None) -> Any:
+def _decoded(raw: Raw) -> Any:
     """A list; None for anything else."""
     try:
-        value = msgspec.json.decode(raw or b"null")
+        value = msgspec.json.decode(raw)
     except (msgspec.MsgspecError, ValueError, RecursionError):
         return None
     return value if isinstance(value, list) else None

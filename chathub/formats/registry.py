@@ -21,6 +21,9 @@ class ProviderFormat(Protocol):
     def encode_request(self, chat_request: ChatRequest, quirks: Quirks | None = None) -> UpstreamRequest:
         """The HTTP request for ``chat_request``; without ``quirks`` they are looked up."""
 
+    def headers(self, api_key: str, quirks: Quirks, *, streamed: bool) -> dict[str, str]:
+        """The headers of every request, with the API key."""
+
     def fetches(self, part: Image | File, quirks: Quirks) -> bool:
         """Whether providers fetch an image or document by its address; if not, ChatHub does."""
 

@@ -133,10 +133,10 @@ class StreamDecoder(ABC):
         blank lines before the JSON (DeepSeek, OpenRouter) are skipped."""
         if sse.is_stream(body):
             return self.feed(body.lstrip()) + self.close()
-        text = body.decode("utf-8-sig", "replace").strip()
         self._streamed = False
         events: list[Event] = []
-        self._take("", text.encode(), events)
+        if len(body) > _ORDINARY or not self._take_plain("", body, events):
+            self._take("", body.decode("utf-8-sig", "replace").strip().encode(), events)
         self._end_whole(events)
         return events
 

@@ -12,7 +12,7 @@ from chathub.gateway.piping import without_key
 from chathub.gateway.request import GatewayRequest
 from chathub.gateway.sink import Sink
 from chathub.gateway.usage_meter import UsageMeter
-from chathub.providers.resolver import Candidate
+from chathub.providers.candidates import Candidate
 from chathub.schemas.readable import readable
 from chathub.upstream import http
 from chathub.upstream.client import AttemptFailed, Client
@@ -34,7 +34,8 @@ class EmbeddingRequest:
 
 
 class EmbeddingExchange:
-    """The attempts of one request for embeddings; ``body`` is the response."""
+    """The attempts of one request for embeddings; ``body`` is the response, ``candidate`` the one that was
+    tried last."""
 
     def __init__(
         self,
@@ -47,19 +48,19 @@ class EmbeddingExchange:
         self._sink = sink
         self._client = client
         self._gateway_request = gateway_request
-        self._model = candidate.model
-        self._fields = forwardable(gateway_request, candidate, request.fields)
-        self._tokens = request.tokens
+        self._request = request
+        self.candidate = candidate
         self.body = b""
 
     async def prepare(self, candidate: Candidate) -> Trial:
-        meter = UsageMeter(self._tokens, 1)
-        self._gateway_request.add_meter(meter, self._model)
+        self.candidate, meter = candidate, UsageMeter(self._request.tokens, 1)
+        self._gateway_request.add_meter(meter, candidate.model)
         return Trial(meter, partial(self._attempt, meter))
 
     async def _attempt(self, meter: UsageMeter, endpoint: Endpoint) -> Failure | None:
         async with self._client.lease(endpoint) as leased:
-            body = forwarding.adapted(self._fields, self._model.name)
+            fields = forwardable(self._gateway_request, self.candidate, self._request.fields)
+            body = forwarding.adapted(fields, self.candidate.model.upstream_name)
             url, headers = openai.embeddings_url(leased.base_url), forwarding.headers_for(leased)
             request = UpstreamRequest(url, headers, body)
             async with self._client.raw(leased, request, meter.mark_sent) as response:

@@ -39,7 +39,7 @@ from chathub.gateway.sink import Sink
 from chathub.gateway.thought_memory import ThoughtMemory
 from chathub.gateway.usage_meter import EventQueue, UsageMeter
 from chathub.offload import Offload
-from chathub.providers.resolver import Candidate
+from chathub.providers.candidates import Candidate
 from chathub.upstream import http
 from chathub.upstream.client import AttemptFailed, Client
 from chathub.upstream.failover import Trial
@@ -110,7 +110,8 @@ class Exchange:
 
     def _add_meter(self, meter: UsageMeter) -> None:
         meter.is_streamed = self._format.stream and self._streams
-        meter.thoughts = self._thoughts.recorder(self._request.user_id, self.candidate.model_name)
+        meter.longest_prompt = self._longest_prompt
+        meter.thoughts = self._thoughts.recorder(self._request.user_id, self.candidate.model.upstream_name)
         self._request.add_meter(meter, self.candidate.model)
 
     @property
@@ -199,7 +200,7 @@ class Exchange:
     ) -> tuple[aiohttp.ClientResponse, http.Bounds]:
         """Send the client's body, written anew with the endpoint's quirks."""
         model, user_id = self.candidate.model, self._request.user_id
-        quirks = self._client.quirks.quirks_for(endpoint, model.name, user_id)
+        quirks = self._client.quirks.quirks_for(endpoint, model.upstream_name, user_id)
         bounds = http.bounds_for(quirks, requests_media=self._format.requests_media)
         forwarded = ForwardedRequest(
             self._format, self._request, self.candidate, self._headers, self._recall, self._offload
@@ -244,7 +245,7 @@ class Exchange:
                 params, extra = lowered(params, cap), smaller_budgets(extra, cap)
         return ChatRequest(
             "",
-            model.name,
+            model.upstream_name,
             request.messages,
             stream=request.stream and model.supports_streaming,
             params=params,

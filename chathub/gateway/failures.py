@@ -10,7 +10,7 @@ from chathub.formats.failures.error_bodies import as_status
 from chathub.formats.failures.sentences import code_on_wire, is_private, reason_for, words_for
 from chathub.formats.failures.table import meaning_of
 from chathub.formats.messages import Endpoint
-from chathub.providers.resolver import Candidate
+from chathub.providers.candidates import Candidate
 
 # OpenAI's codes for what a failure means, where the provider gave none; else ChatHub's own
 _CODES = {

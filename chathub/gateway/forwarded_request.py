@@ -13,7 +13,7 @@ from chathub.formats.quirks.table import Quirks
 from chathub.formats.registry import format_named
 from chathub.gateway.request import GatewayRequest
 from chathub.offload import Offload
-from chathub.providers.resolver import Candidate
+from chathub.providers.candidates import Candidate
 from chathub.upstream.client import Sending, filled
 from chathub.upstream.fetch_media import Fetched
 
@@ -32,7 +32,7 @@ class ForwardedRequest(Struct, frozen=True):
         """The request for an endpoint; ``fetched`` has what is fetched for it."""
         fields = forwardable(self.request, self.candidate, self.client_format.fields)
         return Sending(
-            self.candidate.model.name,
+            self.candidate.model.upstream_name,
             self.request.user_id,
             partial(self._encode, fields, endpoint, fetched),
             lambda: self.client_format.described(fields),
@@ -59,9 +59,9 @@ class ForwardedRequest(Struct, frozen=True):
         model, reserved = self.candidate.model, self.request.reply_cap
         cap = None if reserved is None else reply_cap(None, reserved, model.max_tokens)
         stream = quirks.streams_only or (self.client_format.stream and model.supports_streaming)
-        fields = self.client_format.completed(fields, model.name, quirks, self.recall)
+        fields = self.client_format.completed(fields, model.upstream_name, quirks, self.recall)
         return self.client_format.forwarded(
-            fields, endpoint, model.name, self.headers, quirks, cap, stream=stream
+            fields, endpoint, model.upstream_name, self.headers, quirks, cap, stream=stream
         )
 
 

@@ -22,7 +22,9 @@ from chathub.gateway.request import GatewayRequest
 from chathub.gateway.sink import Sink
 from chathub.gateway.thought_memory import ThoughtMemory
 from chathub.offload import Offload
-from chathub.providers.resolver import Candidate, Candidates, Requirements, Resolver
+from chathub.providers.candidates import Candidate, Candidates
+from chathub.providers.requirements import Requirements
+from chathub.providers.resolver import Resolver
 from chathub.running.key_reports import KeyReports
 from chathub.running.registry import Registry
 from chathub.upstream import failover
@@ -116,22 +118,22 @@ class Gateway:
             ChatHubError: the request failed.
         """
         candidates = self._resolve(caller, request.model, Requirements(embeddings=True))
-        # there is no fallback: vectors of different models cannot be compared
-        candidate = candidates.in_order[0]
-        if candidate.endpoints[0].wire_format != "openai":
+        able = [each for each in candidates.in_order if each.endpoints[0].wire_format == "openai"]
+        if not able:
             raise BadRequest("embeddings_unsupported", model=request.model)
         metered = self._metering.metered(caller, candidates, "embedding", prompt=request.tokens, requested=0)
         async with metered as gateway_request:
-            exchange = EmbeddingExchange(self._client, gateway_request, candidate, request, sink)
-            work = self._embedded(exchange, gateway_request)
+            exchange = EmbeddingExchange(self._client, gateway_request, able[0], request, sink)
+            work = self._embedded(exchange, gateway_request, able)
             return await gateway_request.attend(work, sink, self._registry.usage_seconds)
 
-    async def _embedded(self, exchange: EmbeddingExchange, request: GatewayRequest) -> bytes:
-        candidate = request.candidates.in_order[0]
+    async def _embedded(
+        self, exchange: EmbeddingExchange, request: GatewayRequest, able: list[Candidate]
+    ) -> bytes:
         report = self._key_reports.for_request(request.user_id, request.candidates)
-        failure = await failover.run([candidate], exchange.prepare, report)
+        failure = await failover.run(able, exchange.prepare, report)
         if failure is not None:
-            raise error_for(failure, candidate, request.endpoint)
+            raise error_for(failure, exchange.candidate, request.endpoint)
         return exchange.body
 
     def _resolve(self, caller: Caller, model: str, requirements: Requirements, hint: str = "") -> Candidates:

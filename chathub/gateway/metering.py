@@ -18,7 +18,7 @@ from chathub.database.database import Database
 from chathub.errors import ChatHubError
 from chathub.gateway.request import GatewayRequest, Reserved, reserve, settle
 from chathub.limits.reply_memory import ReplyMemory
-from chathub.providers.resolver import Candidates
+from chathub.providers.candidates import Candidates
 from chathub.running.admission import Admission
 from chathub.running.key_reports import KeyReports
 from chathub.running.registry import Registry
@@ -98,7 +98,12 @@ class Metering:
     ) -> GatewayRequest:
         """The request in the registry. It is there as soon as it is resolved: one of its API keys may be
         removed before it is used."""
-        attempt_owner = AttemptOwner(kind=kind, user_id=caller.id, token_id=caller.token_id)
+        attempt_owner = AttemptOwner(
+            kind=kind,
+            user_id=caller.id,
+            token_id=caller.token_id,
+            requested_model=candidates.requested,
+        )
         memory = self._reply_memory.of(caller.id)
         request = GatewayRequest(attempt_owner, candidates, memory, is_limited=bool(caller.models))
         self._registry.add(request)

@@ -13,11 +13,12 @@ from chathub.formats.estimates import estimate_messages
 from chathub.formats.events import Failure
 from chathub.formats.failures.table import meaning_of
 from chathub.formats.forwarding import headers_for
+from chathub.formats.listed_model import ListedModel
 from chathub.formats.messages import Attempt, ChatRequest, Endpoint, Message
 from chathub.formats.registry import format_named
 from chathub.gateway.usage_meter import UsageMeter
+from chathub.providers.candidates import Candidate
 from chathub.providers.catalog import ChatModel
-from chathub.providers.resolver import Candidate
 from chathub.upstream import failover
 from chathub.upstream.client import AttemptFailed, Client
 from chathub.upstream.failover import Trial
@@ -27,8 +28,8 @@ _NO_KEY = "not-a-key"
 _PROMPT = [Message("user", "hi")]
 
 
-async def list_models(client: Client, endpoint: Endpoint) -> list[str] | Failure:
-    """The names of the provider's models, or why it did not list them."""
+async def list_models(client: Client, endpoint: Endpoint) -> list[ListedModel] | Failure:
+    """The provider's models, or why it did not list them."""
     try:
         async with client.lease(endpoint) as leased:
             url = format_named(leased.wire_format).models_url(leased.base_url)
@@ -66,7 +67,7 @@ async def try_key(
         elif not models or isinstance(await list_models(client, replace(endpoint, api_key=_NO_KEY)), Failure):
             return None
     model = min(models, key=lambda model: (model.prices.output, model.name))
-    chat_request = ChatRequest("", model.name, _PROMPT, stream=False, params={"max_tokens": 1})
+    chat_request = ChatRequest("", model.upstream_name, _PROMPT, stream=False, params={"max_tokens": 1})
     meter.model = model
 
     async def prepare(_: Candidate) -> Trial:

@@ -17,8 +17,8 @@ from chathub.gateway.sink import Sink
 from chathub.gateway.usage_meter import UsageMeter
 from chathub.limits.reply_memory import MemoryLease
 from chathub.providers import key_pool
+from chathub.providers.candidates import Candidates
 from chathub.providers.catalog import ChatModel
-from chathub.providers.resolver import Candidates
 
 T = TypeVar("T")
 

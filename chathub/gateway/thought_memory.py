@@ -107,21 +107,20 @@ class ThoughtRecorder:
             if self._size > _LONGEST:
                 return
             self._recorder.add(event)
-            if isinstance(event, Reasoning):
+            if type(event) is Reasoning:
                 self._reasoning.append(event.text)
                 self._size += len(event.text)
-            elif isinstance(event, ToolCallDelta):
+            elif type(event) is ToolCallDelta:
                 call_id, name, arguments = self._calls.get(event.index, ("", "", []))
                 arguments.append(event.arguments)
                 self._calls[event.index] = call_id or event.id, name or event.name, arguments
                 self._size += event.size
-            elif isinstance(event, Finish):
+            elif type(event) is Finish and self._calls:
                 self._end()
 
     def _end(self) -> None:
         calls = [ToolCall(call_id, name, "".join(texts)) for call_id, name, texts in self._calls.values()]
-        state = self._recorder.state(self._model, "".join(self._reasoning)) if calls else {}
-        if state:
+        if state := self._recorder.state(self._model, "".join(self._reasoning)):
             size = len(json.dumps(state))
             if size <= _LONGEST:
                 self._memory.remember(self._user_id, calls, state, size)

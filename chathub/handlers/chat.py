@@ -23,7 +23,8 @@ from chathub.handlers.http import (
     streamed,
 )
 from chathub.handlers.reply_stream import end_event, error_of, follow
-from chathub.providers.resolver import Candidates, Requirements
+from chathub.providers.candidates import Candidates
+from chathub.providers.requirements import Requirements
 from chathub.replies.cursor import Cursor
 from chathub.replies.reply import Reply
 from chathub.schemas.chats import Chat, Options, Resume, SavePartial, Stop

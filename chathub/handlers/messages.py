@@ -96,7 +96,7 @@ async def _begin_and_follow(
     key, message_id = idempotency_header(request, sent), row_id(request, "message_id")
     idempotency_key = await off_loop(request, idempotency_key_of, key, sent, message_id)
     options = _with_stored_options(sent, stored)
-    model = options.model or stored.reply_model
+    model = options.model or stored.requested_model
     turn_request = TurnRequest(
         caller=request[CALLER],
         branch_point=branch_point,

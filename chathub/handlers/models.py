@@ -1,33 +1,46 @@
 """Section 2 of the API document: the models."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from aiohttp import web
-from msgspec import structs
+from msgspec import UNSET, structs
 
 from chathub.app_keys import CATALOG, CLOCK, DB
 from chathub.database.rows.models import Model
 from chathub.database.transaction import Transaction
 from chathub.errors import BadRequest, NotFound
 from chathub.handlers.http import actor, body, done, json_response, query, raw, row_id, said
+from chathub.providers import targets
+from chathub.providers.targets import Backing
 from chathub.schemas import models
 from chathub.schemas.decode import given
-from chathub.schemas.models import ModelChange, ModelFilter, ModelOrders, NewModel
-from chathub.schemas.money import price_per_million
+from chathub.schemas.models import ModelChange, ModelFilter, ModelOrders, NewModel, NewTarget
+from chathub.schemas.money import money_per_1k, price_per_million
 from chathub.schemas.problems import field_name
 from chathub.security import audit
 from chathub.security.audit import Actor
 
-# columns by name
+# columns by name; a provider's slug and targets, each None where it is not given
 Columns = dict[str, object]
+Wanted = tuple[str | None, Sequence[NewTarget] | None]
 
 # what null means
 _DEFAULTS = {field.name: field.default for field in structs.fields(Model) if not field.required}
 _ALL = ModelFilter()
-# columns in the audit, and their names there
+# columns in the audit
 _AUDITED = ("model_name", "display_name", "provider_slug", *_DEFAULTS)
-_NAMES = {"provider_slug": "provider_key"}
-_PRICES = {"input_price_per_1k": "input_price", "output_price_per_1k": "output_price"}
+_TRIMMED = ("model_name", "display_name", "upstream_name")
+_BACKING = ("model_provider", "targets")
+# what an alias has of its own
+_OF_ALIASES = ("model_name", "display_name", "description", "fallback_model", "is_active", "sort_order")
+_PRICES = {
+    f"{column}_per_1k": column
+    for column in ("input_price", "output_price", "cached_price", "cache_write_price", "cache_write_1h_price")
+}
+_COLUMNS = {**_PRICES, "priced": "is_priced"}
+# the names of columns in the audit
+_NAMES = {"provider_slug": "provider_key", **{column: name for name, column in _COLUMNS.items()}}
 
 
 async def list_all(request: web.Request) -> web.Response:
@@ -37,15 +50,17 @@ async def list_all(request: web.Request) -> web.Response:
 
 
 async def create(request: web.Request) -> web.Response:
-    columns = _columns(await body(request, NewModel))
-    row = await request.app[DB].write(_create, columns, actor(request), request.app[CLOCK].now())
+    new = await body(request, NewModel)
+    now = request.app[CLOCK].now()
+    row = await request.app[DB].write(_create, _columns(new), _wanted(new), actor(request), now)
     return await _changed(request, "model_created", row)
 
 
 async def update(request: web.Request) -> web.Response:
     model_id = row_id(request, "model_id")
-    changes = _columns(await body(request, ModelChange))
-    row = await request.app[DB].write(_update, model_id, changes, actor(request), request.app[CLOCK].now())
+    change = await body(request, ModelChange)
+    columns, wanted, now = _columns(change), _wanted(change), request.app[CLOCK].now()
+    row = await request.app[DB].write(_update, model_id, columns, wanted, actor(request), now)
     return await _changed(request, "model_updated", row)
 
 
@@ -72,46 +87,94 @@ async def reorder(request: web.Request) -> web.Response:
 
 async def _changed(request: web.Request, code: str, row: Model) -> web.Response:
     await request.app[CATALOG].reload()
-    return json_response(models.ModelChanged(message=said(request, code), model=models.Model.of(row)))
+    model = request.app[CATALOG].shown(row.id)
+    return json_response(models.ModelChanged(message=said(request, code), model=model))
 
 
 def _columns(fields: NewModel | ModelChange) -> Columns:
     """What a request sets: names trimmed, prices in millionths, null as the default."""
     columns: Columns = {}
     for name, value in given(fields).items():
-        column = _PRICES.get(name, name)
+        if name in _BACKING:
+            continue
+        column = _COLUMNS.get(name, name)
         if value is None:
             value = _DEFAULTS[column]
         elif name in _PRICES:
             value = price_per_million(value)
-        elif name in ("model_name", "display_name") and not (value := value.strip()):
+        elif name in _TRIMMED and not (value := value.strip()) and name != "upstream_name":
             raise BadRequest("field_empty", where=field_name(name))
         columns[column] = value
     return columns
 
 
-def _create(tx: Transaction, columns: Columns, actor: Actor, now: int) -> Model:
-    columns = _with_provider_id(tx, columns)
-    inserted = tx.all(tx.q.models.insert, **columns, now=now)[0]
-    row = _write(tx, _get(tx, inserted.id), columns, now)
-    _record(tx, actor, "model.created", row, now, provider=row.provider_slug)
+def _wanted(fields: NewModel | ModelChange) -> Wanted:
+    """The provider and the targets that a request names; null counts as not given."""
+    slug = None if fields.model_provider is UNSET else fields.model_provider
+    chosen = None if fields.targets is UNSET else fields.targets
+    if fields.model_provider is None and not chosen:
+        raise BadRequest("field_required", field="model_provider")
+    return slug, chosen
+
+
+def _create(tx: Transaction, columns: Columns, wanted: Wanted, actor: Actor, now: int) -> Model:
+    backing = targets.backing(tx, None, *wanted)
+    inserted = tx.all(tx.q.models.insert, **columns, provider_id=backing.provider_id, now=now)[0]
+    row = _write(tx, _get(tx, inserted.id), columns, backing, now)
+    details = {"targets": _target_names(tx, row)} if row.is_alias else {}
+    _record(tx, actor, "model.created", row, now, provider=row.provider_slug, **details)
     return row
 
 
-def _update(tx: Transaction, model_id: int, changes: Columns, actor: Actor, now: int) -> Model:
+def _update(
+    tx: Transaction, model_id: int, changes: Columns, wanted: Wanted, actor: Actor, now: int
+) -> Model:
     old = _get(tx, model_id)
-    row = _write(tx, old, _with_provider_id(tx, changes), now)
+    before = _target_names(tx, old)
+    row = _write(tx, old, changes, targets.backing(tx, old, *wanted), now)
     changed = audit.differences(old, row, _AUDITED)
-    _record(
-        tx, actor, "model.updated", row, now, **{_NAMES.get(name, name): changed[name] for name in changed}
-    )
+    details: dict[str, Any] = {_NAMES.get(name, name): _told(name, changed[name]) for name in changed}
+    if (after := _target_names(tx, row)) != before:
+        details["targets"] = [before, after]
+    _record(tx, actor, "model.updated", row, now, **details)
     return row
 
 
-def _write(tx: Transaction, old: Model, changes: Columns, now: int) -> Model:
-    """Write a model with its changes."""
-    tx.run(tx.q.models.update, **{**structs.asdict(old), **changes}, model_id=old.id, now=now)
-    return _get(tx, old.id)
+def _told(column: str, values: list[Any]) -> list[Any]:
+    """The old and the new value of a column in the audit: prices as the API shows them."""
+    if column not in _PRICES.values():
+        return values
+    return [None if price is None else money_per_1k(price) for price in values]
+
+
+def _write(tx: Transaction, old: Model, changes: Columns, backing: Backing, now: int) -> Model:
+    """Write a model with its changes; of an alias only what is not its targets'."""
+    if backing.provider_id is None:
+        changes = {name: value for name, value in changes.items() if name in _OF_ALIASES}
+    columns = {
+        **structs.asdict(old),
+        **changes,
+        "is_priced": _is_priced(old, changes),
+        "provider_id": backing.provider_id,
+    }
+    tx.run(tx.q.models.update, **columns, model_id=old.id, now=now)
+    row = _get(tx, old.id)
+    targets.store_targets(tx, row, backing)
+    return row
+
+
+def _target_names(tx: Transaction, row: Model) -> list[str]:
+    return [target.name for target in tx.all(tx.q.model_targets.list_names, alias_id=row.id)]
+
+
+def _is_priced(old: Model, changes: Columns) -> bool:
+    """Whether somebody has set the prices: by saying so, or by changing one. Pages send whole records back:
+    what is as it was shown is no change."""
+    told = changes.get("is_priced", old.has_prices)
+    if told != old.has_prices:
+        return bool(told)
+    new = {column: changes.get(column) for column in _PRICES.values()}
+    return old.is_priced or any(new[name] not in (None, getattr(old, name)) for name in new)
 
 
 def _toggle(tx: Transaction, model_id: int, actor: Actor, now: int) -> Model:
@@ -122,7 +185,9 @@ def _toggle(tx: Transaction, model_id: int, actor: Actor, now: int) -> Model:
 
 
 def _delete(tx: Transaction, model_id: int, actor: Actor, now: int) -> None:
-    _record(tx, actor, "model.deleted", _get(tx, model_id), now)
+    row = _get(tx, model_id)
+    targets.check_no_target(tx, row)
+    _record(tx, actor, "model.deleted", row, now)
     tx.run(tx.q.models.delete, model_id=model_id)
 
 
@@ -142,14 +207,3 @@ def _get(tx: Transaction, model_id: int) -> Model:
     if row is None:
         raise NotFound("model_not_found")
     return row
-
-
-def _with_provider_id(tx: Transaction, columns: Columns) -> Columns:
-    """The columns with the provider's id in place of its slug."""
-    slug = columns.pop("model_provider", None)
-    if slug is None:
-        return columns
-    row = tx.one(tx.q.providers.get_by_slug, slug=slug)
-    if row is None:
-        raise BadRequest("unknown_provider", provider=str(slug))
-    return {**columns, "provider_id": row.id}

@@ -20,6 +20,7 @@ from chathub.clock import iso
 from chathub.errors import BadRequest, ChatHubError, Unavailable, UpstreamFailed
 from chathub.formats.events import Failure
 from chathub.formats.failures.sentences import words_for
+from chathub.formats.listed_model import ListedModel
 from chathub.formats.messages import Endpoint
 from chathub.gateway import probe
 from chathub.handlers.http import actor, body, json_response, row_id, said
@@ -76,33 +77,36 @@ async def _try_key(
 
 
 async def list_models(request: web.Request) -> web.Response:
-    names = await _list_offered(request)
-    known = request.app[CATALOG].names()
-    offered = [models.OfferedModel(id=name, imported=name in known) for name in names]
+    known = request.app[CATALOG].known_to(row_id(request, "provider_id"))
+    offered = [
+        models.OfferedModel(id=model.name, imported=model.name in known)
+        for model in await _list_offered(request)
+    ]
     return json_response(models.OfferedModelList(data=offered))
 
 
 async def import_models(request: web.Request) -> web.Response:
-    names = (await body(request, ModelImport)).models
-    offered = set(await _list_offered(request))
+    names = dict.fromkeys((await body(request, ModelImport)).models)
+    offered = {model.name: model for model in await _list_offered(request)}
     if missing := [name for name in names if name not in offered]:
         raise BadRequest("models_not_offered", models=[*missing[:5]])
+    chosen = [offered[name] for name in names]
     provider_id, now = row_id(request, "provider_id"), request.app[CLOCK].now()
-    added = await request.app[DB].write(model_import.import_models, provider_id, names, actor(request), now)
+    added = await request.app[DB].write(model_import.import_models, provider_id, chosen, actor(request), now)
     await request.app[CATALOG].reload()
     return json_response(
         models.ModelsImported(message=said(request, "models_imported", count=len(added)), imported=added)
     )
 
 
-async def _list_offered(request: web.Request) -> list[str]:
-    """The names in the provider's own list, read with an API key that the administrator may use."""
+async def _list_offered(request: web.Request) -> list[ListedModel]:
+    """The models in the provider's own list, read with an API key that the administrator may use."""
     provider_id = row_id(request, "provider_id")
     endpoint = request.app[RESOLVER].endpoint_of_provider(request[CALLER], provider_id)
-    names = await probe.list_models(request.app[CLIENT], endpoint)
-    if isinstance(names, Failure):
-        raise _failed(names, endpoint)
-    return names
+    offered = await probe.list_models(request.app[CLIENT], endpoint)
+    if isinstance(offered, Failure):
+        raise _failed(offered, endpoint)
+    return offered
 
 
 def _failed(failure: Failure, endpoint: Endpoint) -> ChatHubError:

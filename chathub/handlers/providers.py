@@ -12,6 +12,7 @@ from chathub.errors import BadRequest, NotFound
 from chathub.formats.registry import PROVIDER_FORMATS, wire_format_of
 from chathub.formats.urls import origin, without_query
 from chathub.handlers.http import actor, body, json_response, language_of, query, row_id
+from chathub.providers.aliases import ALIAS
 from chathub.providers.catalog import LOCAL
 from chathub.schemas import providers
 from chathub.schemas.decode import given
@@ -55,8 +56,8 @@ def _shown(row: Provider, request: web.Request) -> providers.Provider:
 async def create(request: web.Request) -> web.Response:
     new = await body(request, NewProvider)
     _check(new)
-    if new.provider_key == LOCAL:
-        raise BadRequest("provider_key_reserved", provider=LOCAL)
+    if new.provider_key in (LOCAL, ALIAS):
+        raise BadRequest("provider_key_reserved", provider=new.provider_key)
     row, left_behind = await request.app[DB].write(_create, new, actor(request), request.app[CLOCK].now())
     if left_behind is None:
         return await _changed(request, Reason("provider_created"), row)

@@ -4,7 +4,7 @@ from aiohttp import web
 from msgspec import structs
 
 from chathub.accounts import users
-from chathub.app_keys import CALLER, CLOCK, DB
+from chathub.app_keys import CALLER, CLOCK, CONFIG, DB
 from chathub.billing import budgets, ledger
 from chathub.billing.budgets import BudgetOwner
 from chathub.clock import Month, iso
@@ -23,12 +23,15 @@ _NEVER = "a"
 
 async def show(request: web.Request) -> web.Response:
     month, user_id = request.app[CLOCK].month(), request[CALLER].id
+    weight = request.app[CONFIG].cached_weight
     return json_response(
-        await request.app[DB].read_background(user_id, _collect, user_id, month, language_of(request))
+        await request.app[DB].read_background(user_id, _collect, user_id, month, language_of(request), weight)
     )
 
 
-def _collect(tx: Transaction, user_id: int, month: Month, language: Language) -> stats.Stats:
+def _collect(
+    tx: Transaction, user_id: int, month: Month, language: Language, cached_weight: float
+) -> stats.Stats:
     user, limits = users.get(tx, user_id)
     counts = tx.all(tx.q.conversations.count_for_user, user_id=user_id)[0]
     now = ledger.in_force(tx, month)
@@ -39,10 +42,12 @@ def _collect(tx: Transaction, user_id: int, month: Month, language: Language) ->
         total_messages=counts.messages,
         tokens_used=ever.total_tokens,
         total_cost=money(ever.cost),
+        cached_savings=money(ever.savings),
         days_active=tx.all(tx.q.usage.count_days, user_id=user_id)[0].days,
-        monthly_usage=this_month.total_tokens,
+        monthly_usage=this_month.counted_tokens,
         quota_limit=limit,
-        usage_percentage=min(100.0, round(100 * this_month.total_tokens / limit, 1)) if limit else 100.0,
+        usage_percentage=min(100.0, round(100 * this_month.counted_tokens / limit, 1)) if limit else 100.0,
+        cached_weight=cached_weight,
         budgets=budgets.list_budgets(tx, owner),
         budget_warning=warning.said(language) if (warning := budgets.warning(tx, owner)) else None,
         today=stats.PeriodUsage.of(tx.all(tx.q.usage.totals_of_day, user_id=user_id, day=now.today)[0]),

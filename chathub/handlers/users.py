@@ -9,7 +9,7 @@ from msgspec import UNSET, UnsetType, structs
 
 from chathub.accounts import logins, users
 from chathub.accounts.passwords import check_rules, new_random
-from chathub.app_keys import CALLER, CLOCK, DB, PASSWORDS, RUNNING, SESSIONS, THROTTLE
+from chathub.app_keys import CALLER, CLOCK, CONFIG, DB, PASSWORDS, RUNNING, SESSIONS, THROTTLE
 from chathub.database.rows.limits import AppliedLimits
 from chathub.database.rows.users import ListedUser
 from chathub.database.transaction import Transaction
@@ -49,7 +49,7 @@ async def search(request: web.Request) -> web.Response:
 
 
 async def get(request: web.Request) -> web.Response:
-    return json_response(UserDetails(user=User.of(*await _get(request, row_id(request, "user_id")))))
+    return await _details(request, row_id(request, "user_id"))
 
 
 async def update(request: web.Request) -> web.Response:
@@ -74,7 +74,12 @@ async def reset_password(request: web.Request) -> web.Response:
 
 
 async def show_profile(request: web.Request) -> web.Response:
-    return json_response(UserDetails(user=User.of(*await _get(request, request[CALLER].id))))
+    return await _details(request, request[CALLER].id)
+
+
+async def _details(request: web.Request, user_id: int) -> web.Response:
+    user, weight = User.of(*await _get(request, user_id)), request.app[CONFIG].cached_weight
+    return json_response(UserDetails(user=user, cached_weight=weight))
 
 
 async def update_profile(request: web.Request) -> web.Response:

@@ -3,7 +3,8 @@
 Chats and the public list of models read the snapshot. It holds no API keys.
 """
 
-from dataclasses import dataclass, field, replace
+import re
+from dataclasses import dataclass, replace
 
 import msgspec
 
@@ -11,8 +12,9 @@ from chathub.config import Config
 from chathub.database.database import Database
 from chathub.database.rows.models import Model
 from chathub.database.rows.providers import Provider
-from chathub.database.transaction import Transaction
 from chathub.errors import BadRequest, NotFound, UnknownModel
+from chathub.providers import aliases, snapshot
+from chathub.providers.aliases import Choice, Entry
 from chathub.providers.prices import Prices
 from chathub.schemas import models
 from chathub.schemas.models import ModelFilter
@@ -30,9 +32,13 @@ _PREFIXES = (
     (("doubao-",), "doubao"),
     (("ernie-",), "baidu"),
 )
+# what the name of a version has behind its model's: a date, a number, or a word for the newest one
+_VERSION = re.compile(
+    r"(?:-(?:latest|preview|exp))?(?:-\d{4}-\d{2}-\d{2}|-\d{2}-\d{2}|-\d{2}-\d{4}|-\d{3,8})?"
+)
 _DEFAULT_WINDOW = 32_768
-_CHAT_TYPES = ("chat", "completion")
-_OFFERED_TYPES = (*_CHAT_TYPES, "embedding")
+CHAT_TYPES = ("chat", "completion")
+_OFFERED_TYPES = (*CHAT_TYPES, "embedding")
 
 
 @dataclass(frozen=True)
@@ -41,6 +47,8 @@ class ChatModel:
 
     ``is_priced``: its prices are known, so that zeros are prices too. ``cached_weight`` is the part of a
     token that one read from the cache counts against budgets of tokens.
+
+    ``name`` is what users and the ledger see, ``upstream_name`` what the provider is called with.
 
     A model that is not in the table has the defaults: what it cannot do is not known.
 
@@ -65,18 +73,7 @@ class ChatModel:
     supports_tools: bool = True
     fallback_model: str = ""
     allow_extras: bool = False
-
-
-@dataclass(frozen=True)
-class Snapshot:
-    """``providers`` by slug; ``by_name``: rows by their name, and by it in lower case; ``shown``:
-    ``rows`` as they go out; ``all_models``: their JSON."""
-
-    providers: dict[str, Provider] = field(default_factory=dict)
-    by_name: dict[str, Model] = field(default_factory=dict)
-    rows: tuple[Model, ...] = ()
-    shown: tuple[models.Model, ...] = ()
-    all_models: bytes = b"[]"
+    upstream_name: str = ""
 
 
 class Catalog:
@@ -85,10 +82,10 @@ class Catalog:
     def __init__(self, db: Database, config: Config) -> None:
         self._db = db
         self._config = config
-        self._now = Snapshot()
+        self._now = snapshot.Snapshot()
 
     async def reload(self) -> None:
-        self._now = await self._db.read(_load)
+        self._now = await self._db.read(snapshot.load, self._config.language)
 
     def list_models(self, filters: ModelFilter) -> bytes:
         """The models as a JSON array. The list of all models is encoded already."""
@@ -103,12 +100,27 @@ class Catalog:
         ]
         return msgspec.json.encode(chosen)
 
+    def shown(self, model_id: int) -> models.Model:
+        """A model as it goes out.
+
+        Raises:
+            NotFound: it was deleted meanwhile.
+        """
+        for model in self._now.shown:
+            if model.id == model_id:
+                return model
+        raise NotFound("model_not_found")
+
     def is_listed(self, name: str) -> bool:
         """Whether the table has a model of that name."""
         return name in self._now.by_name
 
-    def names(self) -> set[str]:
-        return {row.model_name for row in self._now.rows}
+    def known_to(self, provider_id: int) -> set[str]:
+        """The names in a provider's own list that are taken: of models of any provider, and those by which
+        this provider is called."""
+        rows = self._now.rows
+        called = {row.upstream_name for row in rows if row.provider_id == provider_id}
+        return {row.model_name for row in rows} | called
 
     def chat_models_of(self, provider_slug: str, name: str | None = None) -> list[ChatModel]:
         """The models of a provider that can be chatted with, or the one of that name.
@@ -118,12 +130,14 @@ class Catalog:
         """
         provider = self._now.providers[provider_slug]
         rows = (row for row in self._now.rows if row.provider_slug == provider_slug)
-        models = [self._model(row.model_name, provider, row) for row in rows if row.model_type in _CHAT_TYPES]
+        models = [self._model(row.model_name, provider, row) for row in rows if row.model_type in CHAT_TYPES]
         if name is None:
             return models
         models = [model for model in models if model.name == name]
         if not models and self.is_listed(name):
             raise BadRequest("model_of_other_provider", model=name)
+        if not models and self._config.listed_models_only:
+            raise UnknownModel("unknown_model", model=name)
         return models or [self._model(name, provider)]
 
     def provider(self, provider_id: int) -> Provider:
@@ -138,51 +152,85 @@ class Catalog:
         raise NotFound("provider_not_found")
 
     def offered(self) -> list[tuple[str, int, str]]:
-        """The models for programs: name, time of creation (Unix seconds) and the provider's slug."""
+        """The models for programs: name, time of creation (Unix seconds) and the provider's slug. A wildcard
+        is no name to request."""
         return [
             (row.model_name, row.created_at // 1000, row.provider_slug)
             for row in self._now.rows
             if row.is_active and row.provider_is_active and row.model_type in _OFFERED_TYPES
+            if not aliases.is_wildcard(row)
         ]
 
-    def get(self, name: str, model_types: tuple[str, ...] = _CHAT_TYPES) -> ChatModel:
-        """The model of that name, or of a well-known family that a provider serves.
+    def entry(self, name: str) -> Entry:
+        """What a requested name stands for: a model, listed or not, or the targets of an alias. A listed name
+        comes before every wildcard.
+
+        Raises:
+            BadRequest: an alias that is inactive, or has no targets.
+        """
+        row = self._find(name) or self._find_wildcard(name)
+        if row is None or not row.is_alias:
+            model_name = row.model_name if row else name
+            return Entry(model_name, (Choice(model_name),))
+        if not row.is_active:
+            raise BadRequest("model_disabled", model=name)
+        targets = sorted(self._now.targets.get(row.id, []), key=lambda target: target.order)
+        if not targets:
+            raise BadRequest("alias_without_targets", model=name)
+        choices = tuple(Choice(target.row.model_name, target.weight, target.order) for target in targets)
+        requested = name if aliases.is_wildcard(row) else row.model_name
+        return Entry(requested, choices, row.model_name, row.fallback_model)
+
+    def _find(self, name: str) -> Model | None:
+        return self._now.by_name.get(name) or self._now.by_name.get(name.lower())
+
+    def _find_wildcard(self, name: str) -> Model | None:
+        return next((row for row in self._now.wildcards if aliases.matches(row.model_name, name)), None)
+
+    def get(self, name: str, model_types: tuple[str, ...] = CHAT_TYPES) -> ChatModel:
+        """The model of that name, which is no alias's, or of a well-known family that a provider serves.
 
         Raises:
             BadRequest: unknown, inactive, or of another type; the sentence says which.
         """
-        snapshot = self._now
-        row = snapshot.by_name.get(name) or snapshot.by_name.get(name.lower())
+        row = self._find(name)
         if row is None:
             return self._get_by_prefix(name)
+        assert not row.is_alias
         if not row.is_active:
             raise BadRequest("model_disabled", model=name)
         if row.model_type not in model_types:
-            is_chat = model_types == _CHAT_TYPES
+            is_chat = model_types == CHAT_TYPES
             raise BadRequest("model_not_for_chat" if is_chat else "model_not_for_embeddings", model=name)
         return self._model(row.model_name, self._active_provider(row.provider_slug, name), row)
 
     def _get_by_prefix(self, name: str) -> ChatModel:
+        if self._config.listed_models_only:
+            raise UnknownModel("unknown_model", model=name)
         lower = name.lower()
         # a name with a slash belongs to a reseller ("Qwen/…"), never to the family's own provider
         slugs = (slug for prefixes, slug in _PREFIXES if lower.startswith(prefixes) and "/" not in name)
         slug = next(slugs, "")
         if slug not in self._now.providers:
             raise UnknownModel("unknown_model", model=name)
-        base = self._find_base(slug, lower)
+        base, called = self._find_base(slug, lower)
         if base is not None and not base.is_active:
             raise BadRequest("model_disabled", model=name)
-        return self._model(name, self._active_provider(slug, name), base)
+        model = self._model(name, self._active_provider(slug, name), base)
+        is_version = base is not None and _VERSION.fullmatch(lower, len(called))
+        return model if is_version else replace(model, is_priced=not model.needs_key)
 
-    def _find_base(self, slug: str, name: str) -> Model | None:
-        """The model in the table that ``gpt-4o-2024-08-06`` is a version of: the version has its price and
-        limits, and is disabled with it."""
-        rows = (row for row in self._now.rows if row.provider_slug == slug)
-        bases = [row for row in rows if name.startswith(row.model_name.lower() + "-")]
-        return max(bases, key=lambda row: len(row.model_name), default=None)
+    def _find_base(self, slug: str, name: str) -> tuple[Model | None, str]:
+        """The model in the table that ``gpt-4o-2024-08-06`` is a version of, or that ``gpt-4o`` is under
+        another name, and by which name: it has its price and limits, and is disabled with it. Of a variant
+        such as ``gpt-4o-mini`` its price is a guess."""
+        rows = [row for row in self._now.rows if row.provider_slug == slug]
+        called = [(row, sent.lower()) for row in rows for sent in (row.model_name, row.upstream_name) if sent]
+        bases = [(row, sent) for row, sent in called if f"{name}-".startswith(f"{sent}-")]
+        return max(bases, key=lambda base: len(base[1]), default=(None, ""))
 
     def _model(self, name: str, provider: Provider, row: Model | None = None) -> ChatModel:
-        return replace(_chat_model(name, provider, row), cached_weight=self._config.cached_weight)
+        return _chat_model(name, provider, row, self._config.cached_weight)
 
     def _active_provider(self, slug: str, model_name: str) -> Provider:
         provider = self._now.providers[slug]
@@ -194,11 +242,13 @@ class Catalog:
 
 
 def provider_as_model(provider: Provider) -> ChatModel:
-    """A provider's endpoint without a certain model."""
-    return _chat_model("", provider)
+    """A provider's endpoint without a certain model, which costs nothing."""
+    return replace(_chat_model("", provider), is_priced=True)
 
 
-def _chat_model(name: str, provider: Provider, row: Model | None = None) -> ChatModel:
+def _chat_model(
+    name: str, provider: Provider, row: Model | None = None, cached_weight: float = 1
+) -> ChatModel:
     model = ChatModel(
         name=name,
         provider_id=provider.id,
@@ -207,7 +257,9 @@ def _chat_model(name: str, provider: Provider, row: Model | None = None) -> Chat
         base_url=provider.default_base_url,
         needs_key=provider.needs_key,
         wire_format=provider.protocol,
+        upstream_name=name,
         is_priced=not provider.needs_key,
+        cached_weight=cached_weight,
     )
     if row is None:
         return model
@@ -223,22 +275,11 @@ def _chat_model(name: str, provider: Provider, row: Model | None = None) -> Chat
             row.cache_write_price,
             row.cache_write_1h_price,
         ),
-        is_priced=row.is_priced or not provider.needs_key,
+        is_priced=row.has_prices,
         supports_vision=row.supports_vision,
         supports_tools=row.supports_function_calling,
         fallback_model=row.fallback_model,
         allow_extras=row.allow_extras,
-    )
-
-
-def _load(tx: Transaction) -> Snapshot:
-    rows = tuple(tx.all(tx.q.models.list_all))
-    shown = tuple(models.Model.of(row) for row in rows)
-    by_name = {row.model_name.lower(): row for row in rows}
-    return Snapshot(
-        providers={row.slug: row for row in tx.all(tx.q.providers.list_all)},
-        by_name=by_name | {row.model_name: row for row in rows},
-        rows=rows,
-        shown=shown,
-        all_models=msgspec.json.encode(shown),
+        # a version of the model in the table is called by its own name
+        upstream_name=(row.upstream_name if row.model_name == name else "") or name,
     )

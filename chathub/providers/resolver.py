@@ -1,88 +1,35 @@
 """The resolver: from a model's name to the candidates of a request. It refuses what needs no attempt."""
 
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import groupby
+from operator import attrgetter
 
-from msgspec import Struct
+from msgspec.structs import replace
 
 from chathub.accounts.caller import Caller
 from chathub.clock import Clock
 from chathub.config import Config
 from chathub.database.database import Database
 from chathub.database.rows.api_keys import PooledApiKey, UsableApiKey
-from chathub.errors import (
-    BadRequest,
-    ChatHubError,
-    Forbidden,
-    ModelUnavailable,
-    NotFound,
-    TooManyRequests,
-)
-from chathub.formats.client_request import refuse
+from chathub.errors import BadRequest, ChatHubError, Forbidden, NotFound
 from chathub.formats.messages import Endpoint
-from chathub.formats.registry import format_named
 from chathub.formats.urls import origin, place
-from chathub.providers import key_pool
+from chathub.providers import aliases, key_pool
 from chathub.providers.affinity import Affinity
+from chathub.providers.aliases import Choice, Entry, Place
+from chathub.providers.candidates import Candidate, Candidates, record_place, record_target
 from chathub.providers.catalog import LOCAL, Catalog, ChatModel, provider_as_model
 from chathub.providers.cooldowns import LONGEST_NAME, CallerCooldowns
 from chathub.providers.key_health import KeyHealth, worse
+from chathub.providers.requirements import NOTHING, Requirements, check_able, check_needs
+from chathub.providers.unusable_keys import none_usable
 from chathub.security.vault import Binding, Vault, VaultError
-from chathub.sentences import Reason
 from chathub.upstream.guard import is_trusted
 
-
-class Candidate(Struct, frozen=True):
-    """A model that may reply, and the endpoints to try for it, in order. ``first_choices`` are the API keys
-    that serve the conversation while they work."""
-
-    model: ChatModel
-    endpoints: tuple[Endpoint, ...]
-    first_choices: frozenset[int] = frozenset()
-
-    def after(self, endpoint: Endpoint) -> Endpoint | None:
-        """The endpoint that is tried after this one."""
-        following = self.endpoints[self.endpoints.index(endpoint) + 1 :]
-        return following[0] if following else None
-
-    @property
-    def model_name(self) -> str:
-        return self.model.name
-
-
-class Candidates(Struct, frozen=True):
-    """The model of the request, and those that it falls back on. ``affinity`` is the affinity key of the
-    request, empty for none."""
-
-    in_order: tuple[Candidate, ...]
-    affinity: str = ""
-
-    @property
-    def model(self) -> ChatModel:
-        return self.in_order[0].model
-
-    @property
-    def models(self) -> dict[str, ChatModel]:
-        return {candidate.model.name: candidate.model for candidate in self.in_order}
-
-    @property
-    def first_key_id(self) -> int | None:
-        """The API key that is tried first."""
-        return next((endpoint.key_id for endpoint in self.in_order[0].endpoints), None)
-
-
-class Requirements(Struct, frozen=True):
-    """What a request needs of a model beyond text. ``fields``: what the provider's format must have;
-    ``embeddings``: vectors instead of a chat."""
-
-    images: bool = False
-    tools: bool = False
-    fields: tuple[str, ...] = ()
-    embeddings: bool = False
-
-
-NOTHING = Requirements()
+# the models that a name stands for
+Choices = Sequence[tuple[Choice, ChatModel]]
 # the types of models, by whether embeddings are needed
-_PAUSES = {"rate_limited": "api_keys_cooling", "no_credit": "api_keys_without_credit"}
 _MODEL_TYPES = {False: ("chat", "completion"), True: ("embedding",)}
 
 
@@ -120,22 +67,69 @@ class Resolver:
             Forbidden: the caller's access token is not for this model.
             TooManyRequests: all API keys are cooling.
         """
-        model = self._catalog.get(model_name, _MODEL_TYPES[needs.embeddings])
-        _check_needs(model, needs)
+        entry = self._catalog.entry(model_name)
+        choices = self._models_of(entry, _MODEL_TYPES[needs.embeddings])
+        check_able((model for _, model in choices), needs)
         affinity = self._affinity.key_of(caller.id, hint) if hint else ""
-        in_order, refusal = [], None
-        for candidate_model in (model, *self._fallbacks(model)):
-            try:
-                _check_needs(candidate_model, needs)
-                _check_token(caller, candidate_model.name)
-                in_order.append(self._candidate(caller, candidate_model, affinity))
-            except ChatHubError as error:
-                # a fallback may be missing; the first model's error is the one to raise
-                refusal = refusal or error
+        in_order, refusal = self._candidates(caller, entry, choices, needs, affinity)
+        if not needs.embeddings:
+            # vectors of different models cannot be compared
+            for fallback, models in self._fallbacks(entry, choices):
+                in_order += self._candidates(caller, fallback, models, needs, affinity)[0]
         if not in_order:
+            # a fallback may be missing; the first model's error is the one to raise
             assert refusal is not None
             raise refusal
-        return Candidates(tuple(in_order), affinity)
+        return Candidates(_distinct(in_order), entry.name, affinity)
+
+    def _models_of(self, entry: Entry, model_types: tuple[str, ...]) -> Choices:
+        """The models that a name stands for, without those that are disabled.
+
+        Raises:
+            BadRequest: there is none; why the first one cannot be used.
+        """
+        found, refusal = [], None
+        for choice in entry.choices:
+            try:
+                found.append((choice, self._catalog.get(choice.name, model_types)))
+            except BadRequest as error:
+                refusal = refusal or error
+        if not found and refusal is not None:
+            raise refusal
+        return found
+
+    def _candidates(
+        self, caller: Caller, entry: Entry, choices: Choices, needs: Requirements, affinity: str
+    ) -> tuple[list[Candidate], ChatHubError | None]:
+        """The candidates for a name, in order, and why the first model that is none cannot be used."""
+        found: dict[str, Candidate] = {}
+        refusal = None
+        for _, model in choices:
+            try:
+                check_needs(model, needs)
+                _check_token(caller, entry)
+                found[model.name] = self._candidate(caller, model, affinity)
+            except ChatHubError as error:
+                refusal = refusal or error
+        if not entry.alias:
+            return list(found.values()), refusal
+        places = aliases.places(entry.alias, [choice for choice, _ in choices], self._affinity, affinity)
+        return list(self._placed(found, places, affinity)), refusal
+
+    def _placed(
+        self, found: Mapping[str, Candidate], places: Iterable[Place], affinity: str
+    ) -> Iterator[Candidate]:
+        """The targets of an alias in their places; among equals those come last that have failed just now."""
+        for _, equals in groupby(places, key=attrgetter("pool")):
+            candidates = [
+                replace(found[place.name], pool=place.pool, is_first_choice=place.is_first_choice)
+                for place in equals
+                if place.name in found
+            ]
+            candidates.sort(key=lambda candidate: not candidate.is_well)
+            for candidate in candidates[:1]:
+                record_target(self._affinity, affinity, candidate)
+            yield from candidates
 
     async def endpoint_of_key(self, caller: Caller, key_id: int) -> tuple[Endpoint, str]:
         """An API key of the caller's as an endpoint, usable or not, and the slug of its provider.
@@ -162,18 +156,20 @@ class Resolver:
         model = provider_as_model(self._catalog.provider(provider_id))
         return self._candidate(caller, model).endpoints[0]
 
-    def _fallbacks(self, model: ChatModel) -> Iterator[ChatModel]:
-        """The fallback of a model, the fallback of that one, and so on, each model once."""
-        seen = {model.name}
-        while model.fallback_model:
+    def _fallbacks(self, entry: Entry, choices: Choices) -> Iterator[tuple[Entry, Choices]]:
+        """What a name falls back on: the fallback of an alias, those of its targets, the fallbacks of these,
+        and so on, each name once."""
+        waiting, seen = deque(_fallback_names(entry, choices)), {entry.name}
+        while waiting:
             try:
-                model = self._catalog.get(model.fallback_model)
+                entry = self._catalog.entry(waiting.popleft())
+                choices = self._models_of(entry, _MODEL_TYPES[False])
             except BadRequest:
-                return
-            if model.name in seen:
-                return
-            seen.add(model.name)
-            yield model
+                continue
+            if entry.name not in seen:
+                seen.add(entry.name)
+                yield entry, choices
+                waiting += _fallback_names(entry, choices)
 
     def _candidate(self, caller: Caller, model: ChatModel, affinity: str = "") -> Candidate:
         if model.provider_slug == LOCAL:
@@ -191,6 +187,7 @@ class Resolver:
     ) -> Candidate:
         now = self._clock.now()
         matching = [row for row in api_keys if origin(row.base_url or model.base_url) == row.origin]
+        matching = self._affordable(caller, model, matching)
         healths = {row.id: self._health(caller, row, model.name, now) for row in matching}
         by_affinity = key_pool.in_order(matching, caller.id, affinity)
         moved_to = self._affinity.moved_to(affinity, model.name)
@@ -201,13 +198,34 @@ class Resolver:
         opened = (self._endpoint(model, row, caller.id) for row in (*usable, *behind))
         endpoints = tuple(endpoint for endpoint in opened if endpoint)
         if endpoints:
-            candidate = Candidate(model, endpoints, key_pool.first_choices(by_affinity, caller.id))
+            first_choices = key_pool.first_choices(by_affinity, caller.id)
+            candidate = Candidate(model, endpoints, first_choices, is_well=bool(usable))
             record_place(self._affinity, affinity, candidate, endpoints[0])
             return candidate
         if not model.needs_key:
             endpoint = Endpoint(base_url=model.base_url, wire_format=model.wire_format)
             return Candidate(model, (endpoint,))
-        raise _none_usable(model, api_keys, matching, healths, caller.id, now)
+        raise none_usable(model, api_keys, matching, healths, caller.id, now)
+
+    def _affordable(
+        self, caller: Caller, model: ChatModel, api_keys: list[PooledApiKey]
+    ) -> list[PooledApiKey]:
+        """The API keys that the caller may use for the model. Without a price a budget of money does not
+        bound what is used of a shared one.
+
+        Raises:
+            Forbidden: there are only such.
+        """
+        own = [row for row in api_keys if row.user_id == caller.id]
+        if model.is_priced or len(own) == len(api_keys) or not self._has_cost_limit(caller):
+            return api_keys
+        if not own:
+            raise Forbidden("model_has_no_price", model=model.name)
+        return own
+
+    def _has_cost_limit(self, caller: Caller) -> bool:
+        statement = self._db.q.limits.find_cost_limit
+        return bool(self._db.read_sync(statement, user_id=caller.id, token_id=caller.token_id))
 
     def _health(self, caller: Caller, row: PooledApiKey, model: str, now: int) -> KeyHealth:
         """The health of an API key for this caller and model: what counts for all users and for the caller
@@ -232,66 +250,20 @@ class Resolver:
         return Endpoint(base_url, api_key, model.wire_format, trusted, key_id=row.id, is_own=is_own)
 
 
-def record_place(affinities: Affinity, affinity: str, candidate: Candidate, endpoint: Endpoint) -> None:
-    """Record that a conversation is served at an endpoint of a candidate from now on."""
-    if affinity and endpoint.key_id is not None:
-        is_first_choice = endpoint.key_id in candidate.first_choices
-        affinities.record(affinity, candidate.model.name, endpoint.key_id, is_first_choice=is_first_choice)
+def _check_token(caller: Caller, entry: Entry) -> None:
+    """Check that the access token may use a name: an alias's is enough for all of its targets."""
+    if caller.models and entry.name not in caller.models and entry.alias not in caller.models:
+        raise Forbidden("model_not_allowed", model=entry.name)
 
 
-def _check_needs(model: ChatModel, needs: Requirements) -> None:
-    if needs.images and not model.supports_vision:
-        raise BadRequest("model_without_images", model=model.name)
-    if needs.tools and not model.supports_tools:
-        raise BadRequest("model_without_tools", model=model.name)
-    lacked = format_named(model.wire_format).LACKED_FIELDS
-    for name in needs.fields:
-        if name in lacked:
-            refuse(name, "field_unsupported", model=model.name)
+def _fallback_names(entry: Entry, choices: Choices) -> list[str]:
+    names = [entry.fallback_model, *(model.fallback_model for _, model in choices)]
+    return [name for name in names if name]
 
 
-def _check_token(caller: Caller, model_name: str) -> None:
-    if caller.models and model_name not in caller.models:
-        raise Forbidden("model_not_allowed", model=model_name)
-
-
-def _none_usable(
-    model: ChatModel,
-    api_keys: list[PooledApiKey],
-    matching: list[PooledApiKey],
-    healths: dict[int, KeyHealth],
-    caller_id: int,
-    now: int,
-) -> ChatHubError:
-    """The error where no API key can be used now. A pause that ends decides before a key that may not use
-    the model, and that before one that is broken."""
-    paused = [health for health in healths.values() if health.health != "broken" and health.is_paused(now)]
-    if pauses := [health for health in paused if health.failure_class != "model_unavailable"]:
-        return _all_cooling(model, min(pauses, key=lambda health: health.until), now)
-    if paused:
-        return ModelUnavailable("model_has_no_key", provider=model.provider_name, model=model.name)
-    return _no_key(model, api_keys, matching, caller_id)
-
-
-def _all_cooling(model: ChatModel, first: KeyHealth, now: int) -> ChatHubError:
-    """The error where all API keys are cooling: until the first pause ends, and why."""
-    wait = (first.until - now) / 1000
-    code = _PAUSES.get(first.failure_class, "api_keys_pausing")
-    return TooManyRequests(code, provider=model.provider_name, wait=wait, retry_after=wait)
-
-
-def _no_key(
-    model: ChatModel, api_keys: list[PooledApiKey], matching: list[PooledApiKey], caller_id: int
-) -> ChatHubError:
-    """The error where no API key can be used: why, and what to do. What a provider said of another user's API
-    key is not shown."""
-    provider = model.provider_name
-    if broken := [row for row in matching if row.health == "broken"]:
-        own = next((row for row in broken if row.user_id == caller_id), None)
-        if own is None:
-            return BadRequest("shared_api_key_refused", provider=provider)
-        reason = Reason.stored(own.last_error_json, own.last_error) or ""
-        return BadRequest("api_key_refused", provider=provider, reason=reason)
-    if matching:
-        return BadRequest("api_key_unreadable", provider=provider)
-    return BadRequest("api_key_moved" if api_keys else "api_key_missing", provider=provider)
+def _distinct(candidates: Iterable[Candidate]) -> tuple[Candidate, ...]:
+    """Each model once, where it comes first."""
+    first: dict[str, Candidate] = {}
+    for candidate in candidates:
+        first.setdefault(candidate.model_name, candidate)
+    return tuple(first.values())

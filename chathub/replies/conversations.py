@@ -14,7 +14,7 @@ from chathub.database.clean_shutdown import mark_alive
 from chathub.database.database import Database
 from chathub.errors import ChatHubError, Conflict, NotFound
 from chathub.limits.reply_memory import ReplyMemory
-from chathub.providers.resolver import Candidates
+from chathub.providers.candidates import Candidates
 from chathub.replies.reply import Reply
 from chathub.replies.runner import SHUTDOWN, ReplyRunner
 from chathub.replies.running import RunningReply

@@ -23,8 +23,8 @@ from chathub.formats.failures.sentences import reason_for
 from chathub.formats.failures.table import meaning_of
 from chathub.formats.messages import ChatRequest
 from chathub.limits.request_memory import BodiesFull, RequestBody, TooManyBodies
+from chathub.providers.candidates import Candidate, Candidates
 from chathub.providers.catalog import ChatModel
-from chathub.providers.resolver import Candidate, Candidates
 from chathub.replies.attachments import AttachmentKeeper
 from chathub.replies.reply import Reply
 from chathub.replies.unstored import UnstoredReplies, reader
@@ -139,6 +139,7 @@ class ReplyRunner:
         is_successful = reply.failure is None and final_status.status == "done"
         return Settlement(
             owner=BudgetOwner(reply.user_id, reply.token_id, self._clock.month()),
+            requested_model=reply.requested_model,
             model=model,
             attempts=reply.attempts,
             models=candidates.models,
@@ -147,7 +148,7 @@ class ReplyRunner:
             content=content,
             reasoning=reasoning,
             tool_calls=_json(tool_calls),
-            state=_json(reply.recorder.state(model.name, reasoning)),
+            state=_json(reply.recorder.state(model.upstream_name, reasoning)),
             sources=encode_sources(reply.sources),
             was_saved=reply.text.was_saved,
             final_status=final_status,
@@ -216,7 +217,7 @@ def request_for(model: ChatModel, options: Options, turn: Turn, user_id: int) ->
     )
     return ChatRequest(
         "",
-        model.name,
+        model.upstream_name,
         messages,
         stream=model.supports_streaming,
         params=params,

@@ -135,6 +135,7 @@ def _recover_reply(
         usage_cost = crash.cost_of(model, left, Seen(row.prompt_tokens or left.prompt_tokens, *estimates))
     settlement = Settlement(
         owner=BudgetOwner(row.user_id, row.token_id, month),
+        requested_model=row.requested_model,
         model=model,
         content=texts["content"],
         reasoning=texts["reasoning"],

@@ -16,8 +16,8 @@ from chathub.database.transaction import Transaction
 from chathub.formats.estimates import estimate, estimate_messages
 from chathub.formats.events import Failure
 from chathub.formats.messages import Attempt, ChatRequest, Message
+from chathub.providers.candidates import Candidate, Candidates
 from chathub.providers.catalog import ChatModel
-from chathub.providers.resolver import Candidate, Candidates
 from chathub.replies.reply import Reply
 from chathub.replies.state import ReplyState
 from chathub.running.registry import Registry
@@ -128,7 +128,7 @@ def _chat_request(model: ChatModel, reply: Reply, content: str) -> ChatRequest:
     prompt = f"{_INSTRUCTION}\n\n用户：{user_text}\n\n助手：{content[:_CHARACTERS]}"
     return ChatRequest(
         "",
-        model.name,
+        model.upstream_name,
         [Message("user", prompt)],
         stream=model.supports_streaming,
         params={"max_tokens": _MOST},
@@ -156,6 +156,7 @@ def _store(
         token_id=generated.token_id,
         conversation_id=turn.public_id,
         message_id=turn.message_id,
+        requested_model=generated.requested_model,
     )
     ledger.record_attempts(
         tx,

@@ -1,18 +1,19 @@
 """Reports about API keys: what each attempt means for the health of its API key."""
 
 from functools import partial
+from itertools import zip_longest
 
 from chathub.billing.settlement_queue import SettlementQueue
 from chathub.clock import Clock
 from chathub.formats.failures.sentences import words_for
-from chathub.formats.failures.table import meaning_of
+from chathub.formats.failures.table import Meaning, meaning_of
 from chathub.formats.messages import Attempt
 from chathub.providers import key_pool
 from chathub.providers.affinity import Affinity
+from chathub.providers.candidates import Candidates, record_place, record_target
 from chathub.providers.catalog import Catalog
 from chathub.providers.cooldowns import LONGEST_NAME, CallerCooldowns
 from chathub.providers.key_pool import KeyFailure
-from chathub.providers.resolver import Candidates, record_place
 from chathub.upstream.failover import Report
 
 
@@ -43,9 +44,11 @@ class KeyReports:
 
     async def _report(self, user_id: int, candidates: Candidates, attempt: Attempt) -> None:
         failure, endpoint, model = attempt.failure, attempt.endpoint, attempt.model[:LONGEST_NAME]
-        if failure is None or endpoint.key_id is None:
+        if failure is None:
             return
-        self._move(candidates, attempt)
+        self._move(candidates, attempt, meaning_of(failure))
+        if endpoint.key_id is None:
+            return
         # the owner reads it, whoever met it
         reason = words_for(failure, None, [endpoint.api_key])
         now, is_listed = self._clock.now(), self._catalog.is_listed(model)
@@ -56,12 +59,17 @@ class KeyReports:
         store = partial(key_pool.record_failure, key_failure=key_failure, now=now)
         await self._settlement_queue.store_soon("key's state", store)
 
-    def _move(self, candidates: Candidates, attempt: Attempt) -> None:
-        """The conversation moves to the endpoint that is tried next, and stays there: its prompt is in that
-        provider's cache from then on."""
-        meaning = meaning_of(attempt.failure) if attempt.failure else None
-        if meaning is None or meaning.next_step != "endpoint" or meaning.about == "nothing":
+    def _move(self, candidates: Candidates, attempt: Attempt, meaning: Meaning) -> None:
+        """The conversation moves to the endpoint that is tried next, or to the next target of its alias, and
+        stays there: its prompt is in that provider's cache from then on."""
+        if meaning.next_step == "stop" or meaning.about == "nothing":
             return
-        for candidate in candidates.in_order:
-            if candidate.model_name == attempt.model and (following := candidate.after(attempt.endpoint)):
-                record_place(self._affinities, candidates.affinity, candidate, following)
+        affinity, in_order = candidates.affinity, candidates.in_order
+        for candidate, behind in zip_longest(in_order, in_order[1:]):
+            if candidate.model_name != attempt.model:
+                continue
+            following = candidate.after(attempt.endpoint) if meaning.next_step == "endpoint" else None
+            if following is not None:
+                record_place(self._affinities, affinity, candidate, following)
+            elif behind is not None and behind.pool == candidate.pool:
+                record_target(self._affinities, affinity, behind)

@@ -8,14 +8,13 @@ from chathub.clock import iso
 from chathub.database.rows import api_keys as rows
 from chathub.database.rows.model_rests import OwnModelRest
 from chathub.schemas.decode import Request
-from chathub.schemas.fields import Name
+from chathub.schemas.fields import Name, Weight
 from chathub.schemas.from_row import from_row
 from chathub.schemas.success import Success
 from chathub.sentences import Language, Reason
 
 BaseUrl = Annotated[str, Meta(max_length=2000)]
 Priority = Annotated[int, Meta(ge=-1000, le=1000)]
-Weight = Annotated[int, Meta(ge=1, le=1000)]
 
 
 class NewApiKey(Request):

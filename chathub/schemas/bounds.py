@@ -28,12 +28,12 @@ class Bound(NamedTuple):
     items: int | None = None
 
 
-def has_too_many_values(body: bytes) -> bool:
+def has_too_many_values(body: bytes, most: int = _MOST_VALUES) -> bool:
     """Whether a body has so many values that decoding would take long; counted without decoding it."""
-    if len(body) <= _MOST_VALUES:
+    if len(body) <= most:
         return False
     pieces = (body[at : at + _PIECE] for at in range(0, len(body), _PIECE))
-    return sum(piece.count(mark) for piece in pieces for mark in (b",", b"[", b"{")) > _MOST_VALUES
+    return sum(piece.count(mark) for piece in pieces for mark in (b",", b"[", b"{")) > most
 
 
 def within(body: bytes, kind: type[Any]) -> bytes:

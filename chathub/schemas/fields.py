@@ -10,6 +10,7 @@ Name = Annotated[str, Meta(min_length=1, max_length=200)]
 Tokens = Annotated[int, Meta(ge=1, le=100_000_000)]
 Order = Annotated[int, Meta(ge=-1_000_000_000, le=1_000_000_000)]
 ConversationId = Annotated[str, Meta(max_length=100)]
+Weight = Annotated[int, Meta(ge=1, le=1000)]
 RowId = Annotated[int, Meta(ge=0, le=2**53)]
 
 

@@ -7,7 +7,7 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 from chathub.clock import iso
 from chathub.database.rows import models as rows
 from chathub.schemas.decode import Request
-from chathub.schemas.fields import Name, Order, RowId, Tokens
+from chathub.schemas.fields import Name, Order, RowId, Tokens, Weight
 from chathub.schemas.from_row import from_row
 from chathub.schemas.money import money_per_1k
 from chathub.schemas.success import Success
@@ -16,6 +16,23 @@ ModelName = Annotated[str, Meta(max_length=200)]
 LongText = Annotated[str, Meta(max_length=2000)]
 Price = Annotated[float, Meta(ge=0, le=1_000_000)]
 ModelType = Literal["chat", "completion", "embedding", "image", "audio", "rerank", "moderation", "video"]
+
+
+class NewTarget(Request):
+    """A model that an alias stands for. Those of a higher ``order`` (0 by default) are tried after all of a
+    lower one; ``weight``: its share among those of one order, 1 by default."""
+
+    model_name: Name
+    weight: Weight | None = None
+    order: Order | None = None
+
+
+class Target(Struct):
+    """The same as lists show it."""
+
+    model_name: str
+    weight: int
+    order: int
 
 
 class ModelFilter(Request):
@@ -29,7 +46,10 @@ class ModelFilter(Request):
 class ModelSettings(Request):
     """What an administrator sets of a model; null means the default. ``context_window``: prompt and reply
     together. ``allow_extras``: a gateway request may choose another model or a dearer service, although its
-    caller is limited to some models or to a cost budget."""
+    caller is limited to some models or to a cost budget. ``priced``: the prices are known; it becomes true
+    with a price that is changed, too. ``upstream_name``: what its provider calls it; null: the same.
+    ``targets``: the models that an alias stands for, which has no provider; null: none, or those that it
+    has."""
 
     model_type: ModelType | None | UnsetType = UNSET
     max_tokens: Tokens | None | UnsetType = UNSET
@@ -39,19 +59,25 @@ class ModelSettings(Request):
     supports_vision: bool | None | UnsetType = UNSET
     input_price_per_1k: Price | None | UnsetType = UNSET
     output_price_per_1k: Price | None | UnsetType = UNSET
+    cached_price_per_1k: Price | None | UnsetType = UNSET
+    cache_write_price_per_1k: Price | None | UnsetType = UNSET
+    cache_write_1h_price_per_1k: Price | None | UnsetType = UNSET
+    priced: bool | None | UnsetType = UNSET
     description: LongText | None | UnsetType = UNSET
     fallback_model: ModelName | None | UnsetType = UNSET
     allow_extras: bool | None | UnsetType = UNSET
     is_active: bool | None | UnsetType = UNSET
     sort_order: Order | None | UnsetType = UNSET
+    upstream_name: ModelName | None | UnsetType = UNSET
+    targets: Annotated[list[NewTarget], Meta(max_length=100)] | None | UnsetType = UNSET
 
 
 class NewModel(ModelSettings, kw_only=True):
-    """POST /api/models; ``model_provider`` is a slug."""
+    """POST /api/models; ``model_provider`` is a slug, or ``alias``, which may be left out."""
 
     model_name: Name
     display_name: Name
-    model_provider: Name
+    model_provider: Name | None | UnsetType = UNSET
 
 
 class ModelChange(ModelSettings, kw_only=True):
@@ -59,7 +85,7 @@ class ModelChange(ModelSettings, kw_only=True):
 
     model_name: Name | UnsetType = UNSET
     display_name: Name | UnsetType = UNSET
-    model_provider: Name | UnsetType = UNSET
+    model_provider: Name | None | UnsetType = UNSET
 
 
 class ModelOrder(Request):
@@ -74,7 +100,9 @@ class ModelOrders(Request):
 
 
 class Model(Struct):
-    """``model_provider`` is the provider's slug."""
+    """``model_provider`` is the provider's slug, or ``alias``; ``upstream_name`` is null where it is the
+    model's name; ``targets`` are those of an alias, whose other fields are the least that all of them can. A
+    price of the cache that is null is the input price."""
 
     id: int
     model_name: str
@@ -89,8 +117,14 @@ class Model(Struct):
     supports_vision: bool
     input_price_per_1k: float
     output_price_per_1k: float
+    cached_price_per_1k: float | None
+    cache_write_price_per_1k: float | None
+    cache_write_1h_price_per_1k: float | None
+    priced: bool
     description: str
     fallback_model: str | None
+    upstream_name: str | None
+    targets: list[Target]
     allow_extras: bool
     is_active: bool
     sort_order: int
@@ -98,17 +132,27 @@ class Model(Struct):
     updated_at: str
 
     @classmethod
-    def of(cls, row: rows.Model) -> "Model":
+    def of(cls, row: rows.Model, targets: list[Target]) -> "Model":
         return from_row(
             cls,
             row,
             model_provider=row.provider_slug,
             input_price_per_1k=money_per_1k(row.input_price),
             output_price_per_1k=money_per_1k(row.output_price),
+            cached_price_per_1k=_shown(row.cached_price),
+            cache_write_price_per_1k=_shown(row.cache_write_price),
+            cache_write_1h_price_per_1k=_shown(row.cache_write_1h_price),
+            priced=row.has_prices,
             fallback_model=row.fallback_model or None,
+            upstream_name=row.upstream_name or None,
             created_at=iso(row.created_at),
             updated_at=iso(row.updated_at),
+            targets=targets,
         )
+
+
+def _shown(price: int | None) -> float | None:
+    return None if price is None else money_per_1k(price)
 
 
 class ModelChanged(Success, kw_only=True):

@@ -1,4 +1,5 @@
-"""Bodies of ``/api/stats``: what the caller used. Costs are money."""
+"""Bodies of ``/api/stats``: what the caller used. Costs are money; ``cached_savings`` is the cost without any
+cache, less the cost."""
 
 from msgspec import Struct
 
@@ -16,11 +17,15 @@ class PeriodUsage(Struct):
     prompt_tokens: int
     completion_tokens: int
     total_tokens: int
+    cached_tokens: int
+    cache_write_tokens: int
+    counted_tokens: int
     cost: float
+    cached_savings: float
 
     @classmethod
     def of(cls, row: Totals) -> "PeriodUsage":
-        return from_row(cls, row, cost=money(row.cost))
+        return from_row(cls, row, cost=money(row.cost), cached_savings=money(row.savings))
 
 
 class ModelUsage(Struct):
@@ -31,11 +36,15 @@ class ModelUsage(Struct):
     prompt_tokens: int
     completion_tokens: int
     total_tokens: int
+    cached_tokens: int
+    cache_write_tokens: int
+    counted_tokens: int
     cost: float
+    cached_savings: float
 
     @classmethod
     def of(cls, row: ModelTotals) -> "ModelUsage":
-        return from_row(cls, row, cost=money(row.cost))
+        return from_row(cls, row, cost=money(row.cost), cached_savings=money(row.savings))
 
 
 class StatsUser(Struct):
@@ -49,17 +58,20 @@ class StatsUser(Struct):
 
 
 class Stats(ShownStorage):
-    """GET /api/stats. ``tokens_used`` and ``total_cost`` are those of all time, ``monthly_usage`` and
-    ``quota_limit`` the tokens of this month; ``budget_warning`` is null while enough is left."""
+    """GET /api/stats. ``tokens_used``, ``total_cost`` and ``cached_savings`` are those of all time,
+    ``monthly_usage`` and ``quota_limit`` the tokens of this month as budgets count them: one that was read
+    from a provider's cache as ``cached_weight``. ``budget_warning`` is null while enough is left."""
 
     total_conversations: int
     total_messages: int
     tokens_used: int
     total_cost: float
+    cached_savings: float
     days_active: int
     monthly_usage: int
     quota_limit: int
     usage_percentage: float
+    cached_weight: float
     budgets: list[Budget]
     budget_warning: Budget | None
     today: PeriodUsage

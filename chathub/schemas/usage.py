@@ -1,4 +1,8 @@
-"""Bodies of ``/api/usage``. Costs are money, prices money per 1,000 tokens."""
+"""Bodies of ``/api/usage``. Costs are money, prices money per 1,000 tokens.
+
+``counted_tokens`` count against budgets of tokens; ``cached_savings`` is the cost without any cache, less the
+cost.
+"""
 
 from datetime import date
 from typing import Annotated, Literal
@@ -51,17 +55,21 @@ class UsageTotal(Struct):
     completion_tokens: int
     reasoning_tokens: int
     cached_tokens: int
+    cache_write_tokens: int
     total_tokens: int
+    counted_tokens: int
     cost: float
+    cached_savings: float
 
     @classmethod
     def of(cls, row: UsageSum) -> "UsageTotal":
         total = row.prompt_tokens + row.completion_tokens
-        return from_row(cls, row, total_tokens=total, cost=money(row.cost))
+        return from_row(cls, row, total_tokens=total, cost=money(row.cost), cached_savings=money(row.savings))
 
 
 class UsageEntry(Struct):
-    """An attempt. ``conversation_id`` is the public one; ``http_status`` is 0 where nothing failed."""
+    """An attempt. ``conversation_id`` is the public one; ``http_status`` is 0 where nothing failed;
+    ``requested_model`` is empty where it is the model's own name."""
 
     id: int
     at: str
@@ -79,14 +87,22 @@ class UsageEntry(Struct):
     completion_tokens: int
     reasoning_tokens: int
     cached_tokens: int
+    cache_write_tokens: int
+    cache_write_1h_tokens: int
+    counted_tokens: int
     usage_source: str
     input_price_per_1k: float
+    cached_price_per_1k: float
+    cache_write_price_per_1k: float
+    cache_write_1h_price_per_1k: float
     output_price_per_1k: float
     cost: float
+    cached_savings: float
     first_token_ms: int | None
     duration_ms: int
     end_reason: str
     http_status: int
+    requested_model: str
 
     @classmethod
     def of(cls, row: LedgerEntry) -> "UsageEntry":
@@ -95,8 +111,12 @@ class UsageEntry(Struct):
             row,
             at=iso(row.at),
             input_price_per_1k=money_per_1k(row.input_price),
+            cached_price_per_1k=money_per_1k(row.cached_price),
+            cache_write_price_per_1k=money_per_1k(row.cache_write_price),
+            cache_write_1h_price_per_1k=money_per_1k(row.cache_write_1h_price),
             output_price_per_1k=money_per_1k(row.output_price),
             cost=money(row.cost),
+            cached_savings=money(row.savings),
         )
 
 

@@ -104,10 +104,12 @@ class UserPage(Struct):
 
 
 class UserDetails(Struct, kw_only=True):
-    """GET /api/users/{user_id} and /api/users/profile."""
+    """GET /api/users/{user_id} and /api/users/profile. ``cached_weight``: what a token that was read from a
+    provider's cache counts against ``usage_limit``."""
 
     success: Literal[True] = True
     user: User
+    cached_weight: float
 
 
 class UserSaved(Success, kw_only=True):

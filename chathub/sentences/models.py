@@ -1,6 +1,14 @@
 """Errors of models: the table, and what a model can do."""
 
 SENTENCES = {
+    "alias_has_no_provider": (
+        "有目标的模型是别名，没有自己的提供商：请省略 model_provider，或设为 alias",
+        "A model with targets is an alias and has no provider: leave out model_provider, or set it to alias",
+    ),
+    "alias_without_targets": (
+        "别名 {model} 没有目标模型",
+        "The alias {model} has no models that it stands for",
+    ),
     "embeddings_unsupported": (
         "模型 {model} 的提供商不支持 embeddings 接口",
         "The provider of model {model} has no embeddings",
@@ -13,6 +21,16 @@ SENTENCES = {
     "model_disabled": (
         "模型 {model} 已停用，请选择其他模型",
         "Model {model} is disabled, please choose another",
+    ),
+    "model_has_no_price": (
+        "模型 {model} 没有设置价格，有费用额度的用户不能用共享的 API 密钥调用："
+        "请换一个模型，保存自己的密钥，或请管理员设置价格",
+        "Model {model} has no price, so with a budget of money it cannot be used through a shared API key: "
+        "choose another one, save an API key of your own, or ask the administrator to set its price",
+    ),
+    "model_is_target": (
+        "模型 {model} 是别名的目标：{aliases:list}；请先从其目标中移除",
+        "Model {model} is a target of these aliases: {aliases:list}; take it out of their targets first",
     ),
     "model_name_taken": ("模型名称已存在", "There is a model of this name already"),
     "model_not_allowed": (
@@ -43,8 +61,21 @@ SENTENCES = {
         "模型 {model} 的提供商“{provider}”已停用",
         "The provider {provider} of model {model} is disabled",
     ),
+    "target_is_alias": (
+        "{model} 本身是别名，不能作为目标",
+        "{model} is an alias itself and cannot be a target",
+    ),
+    "target_of_other_type": (
+        "目标 {model} 与第一个目标的模型类型不同",
+        "The target {model} is of another type than the first target",
+    ),
+    "target_twice": ("目标 {model} 重复", "The target {model} stands twice in the list"),
     "unknown_model": (
         "未知的模型 {model}，请选择其他模型或联系管理员",
         "There is no model {model}, please choose another or ask the administrator",
+    ),
+    "unknown_target": (
+        "没有名为 {model} 的模型可以作为目标",
+        "There is no model {model} that could be a target",
     ),
 }

@@ -55,8 +55,8 @@ SENTENCES = {
         "The provider {provider} is disabled, and no API key can be saved for it",
     ),
     "provider_key_reserved": (
-        "提供商标识 {provider} 是为内置模型保留的",
-        "The provider key {provider} is reserved for the built-in model",
+        "提供商标识 {provider} 是保留的",
+        "The provider key {provider} is reserved",
     ),
     "provider_key_taken": ("提供商标识已存在", "There is a provider with this key already"),
     "provider_not_found": ("提供商不存在", "There is no such provider"),

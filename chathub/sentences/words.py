@@ -6,6 +6,7 @@ The name of a field begins a sentence; in Chinese a blank follows Latin letters.
 SENTENCES = {
     "address_with_v1": ("服务器地址加 /v1", "the server's address with /v1"),
     "address_without_v1": ("不带 /v1 的服务器地址", "the server's address without /v1"),
+    "alias": ("别名", "Alias"),
     "amount_of_tokens": ("{count} 个 token", "{count} tokens"),
     "array": ("数组", "an array"),
     "boolean": ("布尔值", "true or false"),

@@ -10,9 +10,10 @@ import aiohttp
 from msgspec.structs import replace
 
 from chathub.formats.events import Failure
+from chathub.formats.listed_model import ListedModel
 from chathub.formats.masking import masked, masking
 from chathub.formats.messages import ChatRequest, Endpoint, File, Image, UpstreamRequest, size_of
-from chathub.formats.model_list import names_in
+from chathub.formats.model_list import models_in
 from chathub.formats.quirks import learning
 from chathub.formats.quirks.table import Quirks
 from chathub.formats.registry import ProviderFormat, format_named
@@ -129,8 +130,10 @@ class Client:
         finally:
             http.close(response)
 
-    async def list_models(self, endpoint: Endpoint, url: str, headers: Mapping[str, str]) -> list[str]:
-        """The names of the models that a leased endpoint offers with its key.
+    async def list_models(
+        self, endpoint: Endpoint, url: str, headers: Mapping[str, str]
+    ) -> list[ListedModel]:
+        """The models that a leased endpoint offers with its key.
 
         Raises:
             AttemptFailed: it gave no list of models.
@@ -145,10 +148,11 @@ class Client:
             raise AttemptFailed(network_failure(error)) from None
         if isinstance(body, Failure):
             raise AttemptFailed(body)
-        names = names_in(masked(body, endpoint.api_key))
-        if names is None:
+        body = masked(body, endpoint.api_key)
+        models = models_in(body) if len(body) <= http.LARGE else await asyncio.to_thread(models_in, body)
+        if models is None:
             raise AttemptFailed(Failure.found(UNREADABLE, status=200))
-        return names
+        return models
 
     def lease_media(self) -> AbstractContextManager[Fetched]:
         """What one forwarded request fetches; see ``MediaFetcher``."""

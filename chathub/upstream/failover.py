@@ -24,10 +24,14 @@ _NO_ENDPOINT = Failure.found("usable_key_missing", kind="unreachable")
 
 
 class Candidate(Protocol):
-    """A model that may reply, and the endpoints to try for it, in order."""
+    """A model that may reply, and the endpoints to try for it, in order. A target of an alias has a
+    ``pool``: others of it can take the request in its place."""
 
     @property
     def model_name(self) -> str: ...
+
+    @property
+    def pool(self) -> str: ...
 
     @property
     def endpoints(self) -> Sequence[Endpoint]: ...
@@ -137,17 +141,21 @@ async def run(
     that a provider does raises.
 
     Raises:
-        BadRequest: ``prepare`` refused the request for the first candidate. A fallback for which it cannot be
-            encoded is skipped.
+        BadRequest: ``prepare`` refused the request for the first candidate. A target or a fallback for which
+            it cannot be encoded is skipped, while there is another one.
     """
     failure: Failure | None = _NO_ENDPOINT
+    refusal: BadRequest | None = None
     for number, candidate in enumerate(candidates):
         try:
             progress, attempt = await prepare(candidate)
-        except BadRequest:
+        except BadRequest as error:
             if number == 0:
-                raise
+                refusal = error
+            if refusal is not None and not candidate.pool:
+                raise refusal from None
             continue
+        refusal = None
         for endpoint in candidate.endpoints:
             if endpoint.key_id in progress.excluded_keys:
                 continue
@@ -165,6 +173,8 @@ async def run(
             progress.reset_attempt()
             if next_step == "candidate":
                 break
+    if refusal is not None:
+        raise refusal
     return failure
 
 

@@ -100,3 +100,8 @@ WHERE api_keys.id = :key_id
 
 -- name: delete
 DELETE FROM api_keys WHERE id = :key_id AND user_id = :user_id
+
+-- name: list_names
+-- what tells the API keys of a provider apart
+SELECT api_keys.id, label, mask FROM api_keys JOIN providers ON providers.id = provider_id
+WHERE provider_key = :provider ORDER BY api_keys.id

@@ -41,6 +41,12 @@ UPDATE personal_tokens SET monthly_limit = :usage_limit, cost_limit = :cost_limi
     requests_per_minute = :requests_per_minute, replies_at_once = :replies_at_once
 WHERE id = :token_id
 
+-- name: find_cost_limit
+-- whether a budget of money bounds a user, or its access token
+SELECT 1 AS found FROM limits WHERE user_id = :user_id AND most_cost IS NOT NULL
+UNION ALL
+SELECT 1 FROM personal_tokens WHERE id = :token_id AND cost_limit IS NOT NULL
+
 -- name: list_with_usage
 -- what a user may use, what it used from :first_day to before :next_day, and what is reserved for its replies; then the
 -- same for the access token of the request, if it came with one. The reservations that :ended names (a JSON list, for

@@ -8,7 +8,7 @@ RETURNING id
 INSERT INTO messages (conversation_id, parent_id, role, status, reason_json, error_status, retry_after,
     finish_reason, asked_model, model, provider, created_at, updated_at)
 VALUES (:conversation_id, :parent_id, 'assistant', :status, :reason_json, :error_status, :retry_after,
-    :finish_reason, :model, :model, :provider, :now, :now)
+    :finish_reason, :asked_model, :model, :provider, :now, :now)
 RETURNING id
 
 -- name: insert_tool_result
@@ -44,12 +44,13 @@ FROM messages JOIN conversations ON conversations.id = conversation_id
 WHERE messages.id = :message_id AND user_id = :user_id AND deleted_at IS NULL
 
 -- name: get_prompt
--- the prompt that a message is or replies to, and the model of the reply: of this one, or of the newest
+-- the prompt that a message is or replies to, and the model that was requested for the reply: for this one, or for the
+-- newest
 SELECT prompt.id, named.role AS named_role, public_id, prompt.role, prompt.content,
     prompt.options, prompt.tool_call_id, prompt.is_incomplete,
-    coalesce(nullif(named.model, ''), (
-        SELECT reply.model FROM messages AS reply WHERE reply.parent_id = prompt.id AND reply.role = 'assistant'
-        ORDER BY reply.id DESC LIMIT 1), conversations.model) AS reply_model
+    coalesce(nullif(named.asked_model, ''), (
+        SELECT reply.asked_model FROM messages AS reply WHERE reply.parent_id = prompt.id AND reply.role = 'assistant'
+        ORDER BY reply.id DESC LIMIT 1), conversations.model) AS requested_model
 FROM messages AS named
     JOIN messages AS prompt
         ON prompt.id = CASE named.role WHEN 'assistant' THEN named.parent_id ELSE named.id END
@@ -104,8 +105,8 @@ SELECT id FROM branch
 -- name: get_shown
 -- a message with its siblings
 SELECT messages.id, public_id, messages.parent_id, role, content, reasoning, status, reason, reason_json,
-    finish_reason, messages.model, prompt_tokens, completion_tokens, reasoning_tokens, cached_tokens, cache_write_tokens, usage_source, cost,
-    tool_calls, tool_call_id, is_incomplete, messages.created_at, sources,
+    finish_reason, messages.model, prompt_tokens, completion_tokens, reasoning_tokens, cached_tokens, cache_write_tokens,
+    usage_source, cost, tool_calls, tool_call_id, is_incomplete, messages.created_at, sources,
     (SELECT json_group_array(json_object('file_id', file_id, 'url', url, 'media_type', media_type, 'name', name,
         'transcript', transcript, 'size', size, 'text_before', text_before)) FROM (
         SELECT file_id, url, message_attachments.media_type, name, transcript, length(data) AS size, text_before
@@ -194,8 +195,9 @@ UPDATE messages SET model = :model, provider = :provider, prompt_tokens = :promp
 
 -- name: list_streaming
 -- at start: the replies that were running when the last process ended
-SELECT messages.id, conversation_id, public_id, conversations.user_id, token_id, messages.model, messages.provider,
-    messages.prompt_tokens, messages.updated_at, input_price, cached_price, cache_write_price, cache_write_1h_price, output_price
+SELECT messages.id, conversation_id, public_id, conversations.user_id, token_id, asked_model AS requested_model,
+    messages.model, messages.provider, messages.prompt_tokens, messages.updated_at, input_price, cached_price, cache_write_price,
+    cache_write_1h_price, output_price
 FROM messages JOIN conversations ON conversations.id = conversation_id
     LEFT JOIN models ON model_name = messages.model
     LEFT JOIN reservations ON message_id = messages.id

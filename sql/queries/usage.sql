@@ -42,7 +42,7 @@ SELECT day AS name, sum(requests) AS requests, sum(attempts) AS attempts, sum(pr
 FROM usage_sums_by_day
 WHERE user_id = :user_id AND day BETWEEN :since AND :until AND attempts > 0
     AND (:token_id IS NULL OR token_id = :token_id)
-    AND (:model IS NULL OR model = :model)
+    AND (:model IS NULL OR :model IN (model, requested_model))
     AND (:provider IS NULL OR provider = :provider)
 GROUP BY day ORDER BY day DESC
 
@@ -55,7 +55,7 @@ SELECT day AS name, sum(requests) AS requests, sum(attempts) AS attempts, sum(pr
 FROM usage_sums_of_all_by_day
 WHERE day BETWEEN :since AND :until
     AND (:token_id IS NULL OR token_id = :token_id)
-    AND (:model IS NULL OR model = :model)
+    AND (:model IS NULL OR :model IN (model, requested_model))
     AND (:provider IS NULL OR provider = :provider)
 GROUP BY day ORDER BY day DESC
 
@@ -75,7 +75,7 @@ FROM (
     WHERE user_id = users.id AND users.id BETWEEN :first_user AND :last_user
         AND month >= :first_month AND month < :before_month AND attempts > 0
         AND (:token_id IS NULL OR token_id = :token_id)
-        AND (:model IS NULL OR model = :model)
+        AND (:model IS NULL OR :model IN (model, requested_model))
         AND (:provider IS NULL OR provider = :provider)
     UNION ALL
     SELECT username, model, requests, attempts, prompt_tokens, completion_tokens, reasoning_tokens, cached_tokens,
@@ -85,7 +85,7 @@ FROM (
     WHERE user_id = users.id AND day BETWEEN column1 AND column2
         AND users.id BETWEEN :first_user AND :last_user AND attempts > 0
         AND (:token_id IS NULL OR token_id = :token_id)
-        AND (:model IS NULL OR model = :model)
+        AND (:model IS NULL OR :model IN (model, requested_model))
         AND (:provider IS NULL OR provider = :provider)
 ) AS used
 GROUP BY 1 ORDER BY sum(cost) DESC, 1
@@ -96,7 +96,7 @@ SELECT min(first_id) AS first, max(last_id) AS last
 FROM usage_sums_by_day
 WHERE user_id = :user_id AND day BETWEEN :since AND :until AND attempts > 0 AND first_id < :before
     AND (:token_id IS NULL OR token_id = :token_id)
-    AND (:model IS NULL OR model = :model)
+    AND (:model IS NULL OR :model IN (model, requested_model))
     AND (:provider IS NULL OR provider = :provider)
 GROUP BY day ORDER BY max(last_id) DESC
 
@@ -106,6 +106,11 @@ SELECT min(first_id) AS first, max(last_id) AS last
 FROM usage_sums_of_all_by_day
 WHERE day BETWEEN :since AND :until AND first_id < :before
     AND (:token_id IS NULL OR token_id = :token_id)
-    AND (:model IS NULL OR model = :model)
+    AND (:model IS NULL OR :model IN (model, requested_model))
     AND (:provider IS NULL OR provider = :provider)
 GROUP BY day ORDER BY max(last_id) DESC
+
+-- name: get_span_of_provider
+-- the first and the last id of a provider's rows in the ledger on some days; 0: there is none
+SELECT coalesce(min(first_id), 0) AS first, coalesce(max(last_id), 0) AS last
+FROM usage_sums_of_all_by_day WHERE day BETWEEN :since AND :until AND provider = :provider

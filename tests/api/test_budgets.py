@@ -188,6 +188,17 @@ async def test_reservation_is_for_the_most_expensive_candidate(
     await running
 
 
+async def test_reservation_is_as_if_all_of_the_prompt_were_written_to_the_cache(
+    client: TestClient, admin: Headers, user: Headers, provider: Provider
+) -> None:
+    prices = {"input_price_per_1k": 1.0, "cached_price_per_1k": 0.1, "cache_write_1h_price_per_1k": 2.0}
+    await add_model(client, admin, provider.base_url, name="caching", **prices, output_price_per_1k=0)
+    # the prompt is estimated as 6 tokens
+    for money, status in ((0.011, 429), (0.012, 200)):
+        await limit(client, admin, cost_limit=money)
+        assert (await chat(client, user, model="caching"))[0] == status
+
+
 async def test_prompt_above_the_cost_budget_is_refused_also_when_output_is_free(
     client: TestClient, admin: Headers, user: Headers, provider: Provider
 ) -> None:

@@ -29,6 +29,7 @@ ITEMS: dict[str, Any] = {
     "model_orders": {"id": 1, "sort_order": 1},
     "allowed_models": "a",
     "allowed_networks": "a",
+    "targets": {"model_name": "a"},
     "tool_results": {"tool_call_id": "a", "content": "a"},
 }
 

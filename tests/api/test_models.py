@@ -26,6 +26,10 @@ EXAMPLE = {
     "supports_vision": True,
     "input_price_per_1k": 5.0,
     "output_price_per_1k": 15.0,
+    "cached_price_per_1k": 0.5,
+    "cache_write_price_per_1k": 6.25,
+    "cache_write_1h_price_per_1k": 10.0,
+    "priced": True,
     "description": "OpenAI最新的多模态模型",
     "is_active": True,
     "sort_order": 0,
@@ -39,6 +43,10 @@ DEFAULTS = {
     "supports_vision": False,
     "input_price_per_1k": 0.0,
     "output_price_per_1k": 0.0,
+    "cached_price_per_1k": None,
+    "cache_write_price_per_1k": None,
+    "cache_write_1h_price_per_1k": None,
+    "priced": False,
     "description": "",
     "is_active": True,
     "sort_order": 0,
@@ -57,6 +65,10 @@ WRONG: dict[str, list[Any]] = {
     "supports_vision": [{}, 0],
     "input_price_per_1k": [-0.01, "5", True, 1e300, 10**30, [1]],
     "output_price_per_1k": [-1, "", False, 1_000_001],
+    "cached_price_per_1k": [-0.01, "5", 1_000_001],
+    "cache_write_price_per_1k": [-0.01, True],
+    "cache_write_1h_price_per_1k": [-0.01, []],
+    "priced": [0, "true", []],
     "description": [1, ["text"], "x" * 2001],
     "is_active": ["yes", 1, 0.0],
     "sort_order": ["first", 0.5, 10**10, -(10**30)],
@@ -99,7 +111,7 @@ async def test_fresh_database_lists_models_of_the_main_providers(client: TestCli
     assert {"openai", "anthropic", "google", "siliconflow", "deepseek", "moonshot", "zhipu"} <= providers
     assert {"alibaba", "baidu", "doubao"} <= providers
     for model in listed:
-        assert model["is_active"] and model["model_type"] == "chat"
+        assert model["is_active"] and model["model_type"] == "chat" and model["priced"]
         assert model["input_price_per_1k"] > 0 and model["output_price_per_1k"] > 0
         assert model["max_tokens"] > 0 and model["provider_display_name"]
 
@@ -208,6 +220,8 @@ async def test_list_contains_neither_api_keys_nor_base_urls(
         "context_window",
         "fallback_model",
         "allow_extras",
+        "upstream_name",
+        "targets",
     }
 
 
@@ -335,6 +349,10 @@ async def test_unknown_and_read_only_fields_are_ignored(client: TestClient, admi
         ("supports_vision", False),
         ("input_price_per_1k", 0.25),
         ("output_price_per_1k", 0.5),
+        ("cached_price_per_1k", 0.0),
+        ("cache_write_price_per_1k", 0.000000001),
+        ("cache_write_1h_price_per_1k", None),
+        ("priced", False),
         ("description", "short"),
         ("is_active", False),
         ("sort_order", -7),

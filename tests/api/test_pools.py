@@ -1094,6 +1094,18 @@ async def test_import_adds_the_chosen_models_and_keeps_existing_ones(
     assert all(row["imported"] for row in listed)
 
 
+async def test_model_that_is_listed_under_another_name_is_not_imported_again(
+    client: TestClient, listed_shop: tuple[Shop, str], admin: Headers
+) -> None:
+    _, url = listed_shop
+    await model(client, admin, "ours", upstream_name="new-chat")
+    listed = (await (await client.get(url, headers=admin)).json())["data"]
+    assert {row["id"] for row in listed if row["imported"]} == {"m", "new-chat"}
+    wanted = {"models": ["new-chat", "text-embedding-x"]}
+    response = await client.post(url + "/import", json=wanted, headers=admin)
+    assert (await response.json())["imported"] == ["text-embedding-x"]
+
+
 async def test_imported_models_have_the_type_that_their_name_tells(
     client: TestClient, listed_shop: tuple[Shop, str], admin: Headers
 ) -> None:

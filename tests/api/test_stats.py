@@ -14,7 +14,22 @@ from chathub.config import Config
 
 Headers = dict[str, str]
 
-NOTHING = {"requests": 0, "prompt_tokens": 0, "completion_tokens": 0, "total_tokens": 0, "cost": 0.0}
+NOTHING = {
+    "requests": 0,
+    "prompt_tokens": 0,
+    "completion_tokens": 0,
+    "total_tokens": 0,
+    "cached_tokens": 0,
+    "cache_write_tokens": 0,
+    "counted_tokens": 0,
+    "cost": 0.0,
+    "cached_savings": 0.0,
+}
+
+
+def used(**fields: Any) -> dict[str, Any]:
+    """What was used in a period, without any cache."""
+    return {**NOTHING, "counted_tokens": fields["total_tokens"], **fields}
 
 
 async def post(client: TestClient, path: str, headers: Headers, **body: Any) -> dict[str, Any]:
@@ -80,10 +95,12 @@ async def test_statistics_of_a_new_user_are_zero_and_have_every_field(
         "total_messages": 0,
         "tokens_used": 0,
         "total_cost": 0.0,
+        "cached_savings": 0.0,
         "days_active": 0,
         "monthly_usage": 0,
         "quota_limit": 1_000_000,
         "usage_percentage": 0.0,
+        "cached_weight": 0.1,
         "storage_used": 0,
         "storage_limit": 2 * 1024**3,
         "budgets": [
@@ -122,16 +139,10 @@ async def test_usage_and_cost_of_chats_are_summed(
     assert (body["total_conversations"], body["total_messages"]) == (2, 6)
     assert body["tokens_used"] == body["monthly_usage"] == 1100 + 57 + 2
     assert body["days_active"] == 1
-    one = {"requests": 2, "prompt_tokens": 1050, "completion_tokens": 107, "total_tokens": 1157, "cost": 3.17}
-    other = {"requests": 1, "prompt_tokens": 1, "completion_tokens": 1, "total_tokens": 2, "cost": 0.012}
+    one = used(requests=2, prompt_tokens=1050, completion_tokens=107, total_tokens=1157, cost=3.17)
+    other = used(requests=1, prompt_tokens=1, completion_tokens=1, total_tokens=2, cost=0.012)
     assert body["by_model"] == [{"model": "m", **one}, {"model": "n", **other}]
-    both = {
-        "requests": 3,
-        "prompt_tokens": 1051,
-        "completion_tokens": 108,
-        "total_tokens": 1159,
-        "cost": 3.182,
-    }
+    both = used(requests=3, prompt_tokens=1051, completion_tokens=108, total_tokens=1159, cost=3.182)
     assert body["today"] == body["this_month"] == both
     assert body["total_cost"] == 3.182
     assert body["usage_percentage"] == 0.1

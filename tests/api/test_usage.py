@@ -72,12 +72,20 @@ async def test_attempt_is_a_ledger_row_with_every_field(
         "completion_tokens": 50,
         "reasoning_tokens": 20,
         "cached_tokens": 64,
+        "cache_write_tokens": 0,
+        "cache_write_1h_tokens": 0,
+        "counted_tokens": 92,
         "usage_source": "reported",
         "cost": 0.00075,
+        "cached_savings": 0.0,
         "end_reason": "length",
         "http_status": 0,
+        "requested_model": "",
         "input_price_per_1k": 0.0025,
         "output_price_per_1k": 0.01,
+        "cached_price_per_1k": 0.0025,
+        "cache_write_price_per_1k": 0.0025,
+        "cache_write_1h_price_per_1k": 0.0025,
     }
 
 

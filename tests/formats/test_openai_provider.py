@@ -376,6 +376,13 @@ def test_text_may_follow_a_tool_call() -> None:
         (
             {
                 "prompt_tokens": 9,
+                "prompt_tokens_details": {"cached_read_tokens": 2, "cached_write_tokens": 3},
+            },
+            Usage(9, None, None, None, 2, 3, 0),
+        ),
+        (
+            {
+                "prompt_tokens": 9,
                 "claude_cache_creation_5_m_tokens": 1,
                 "claude_cache_creation_1_h_tokens": 2,
             },
@@ -663,14 +670,21 @@ CHUNK = st.fixed_dictionaries(
         "x_groq": st.fixed_dictionaries({"usage": COUNTS}) | ANYTHING,
     },
 )
-ORDINARY = st.builds(
-    lambda delta, finish, usage: {"choices": [{"delta": delta, "finish_reason": finish}], "usage": usage},
-    st.dictionaries(
-        st.sampled_from(["content", "reasoning", "reasoning_content"]), st.none() | ANY_TEXT, max_size=2
-    ),
-    st.none() | st.just("stop"),
-    st.none() | COUNTS,
-)
+
+
+def ordinary(name: str) -> st.SearchStrategy[dict[str, Any]]:
+    """An object with one choice, whose text is in the field ``name``."""
+    return st.builds(
+        lambda said, finish, usage: {"choices": [{name: said, "finish_reason": finish}], "usage": usage},
+        st.dictionaries(
+            st.sampled_from(["content", "reasoning", "reasoning_content"]), st.none() | ANY_TEXT, max_size=2
+        ),
+        st.none() | st.just("stop"),
+        st.none() | COUNTS,
+    )
+
+
+ORDINARY = ordinary("delta")
 
 
 class Tolerant(openai.Decoder):
@@ -696,6 +710,18 @@ def test_fast_and_tolerant_decoder_agree_on_random_chunks(
     for event in expected:
         f"{event}".encode()
     check_order(expected)
+
+
+BEFORE = st.sampled_from([b"", b"\n\n", b"\xef\xbb\xbf"])
+
+
+@settings(deadline=None)
+@given(CHUNK | ordinary("message") | ordinary("message"), st.booleans(), BEFORE)
+def test_fast_and_tolerant_decoder_agree_on_random_whole_bodies(
+    value: Any, escaped: bool, before: bytes
+) -> None:
+    body = before + json.dumps(value, ensure_ascii=escaped).encode("utf-8", "surrogatepass")
+    assert openai.decode_body(body) == Tolerant().decode_body(body)
 
 
 def check_order(events: list[Event]) -> None:

@@ -27,6 +27,7 @@ from gateway import (
     key_states,
     post,
     spent,
+    stats,
     token,
     unused_address,
 )
@@ -160,6 +161,19 @@ async def test_gateway_reply_is_charged_exactly_and_not_stored(
     assert (await (await client.get("/api/conversations", headers=admin)).json()) in ([], {"data": []})
     listed = await (await client.get("/api/tokens", headers=admin)).json()
     assert listed == []
+
+
+async def test_reported_count_is_possible_for_a_prompt_beyond_the_known_window(
+    client: TestClient, admin: Headers, provider: Provider
+) -> None:
+    """The window of this model is not known, and taken as 32,768 tokens."""
+    await add(client, admin, provider.base_url)
+    for words, told in ((150_000, 400_000), (1, 327_680)):
+        provider.script = provider.stream(reply("好", prompt=400_000))
+        body = {"model": "m", "messages": [{"role": "user", "content": "word " * words}]}
+        before = (await stats(client, admin))["today"]["prompt_tokens"]
+        await post(client, "/v1/chat/completions", body, admin)
+        assert (await stats(client, admin))["today"]["prompt_tokens"] - before == told
 
 
 @each_way

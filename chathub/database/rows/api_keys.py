@@ -104,6 +104,14 @@ class Description(Row, frozen=True):
     owner_id: int
 
 
+class KeyName(Row, frozen=True):
+    """What tells an API key from others: its label, and the ends of the key that listings show."""
+
+    id: int
+    label: str
+    mask: str
+
+
 class ApiKeys(Statements):
     list_own: Select[ApiKey]
     get_own: Select[ApiKey]
@@ -123,3 +131,4 @@ class ApiKeys(Statements):
     reset_after_replacement: Command
     describe: Select[Description]
     delete: Command
+    list_names: Select[KeyName]

@@ -21,6 +21,7 @@ class LeftReservation(Row, frozen=True):
     kind: Literal["chat", "completion", "embedding"] | None
     provider: str
     model: str
+    requested_model: str
     key_id: int | None
     prompt_tokens: int
     at: int

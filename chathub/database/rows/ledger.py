@@ -5,7 +5,8 @@ from chathub.database.statements import Command, Row, Select, Statements
 
 class LedgerEntry(Row, frozen=True):
     """An attempt. ``at`` is in Unix milliseconds, ``cost`` and ``savings`` in millionths, prices in
-    millionths per million tokens; ``conversation_id`` is the public one."""
+    millionths per million tokens; ``conversation_id`` is the public one,
+    ``requested_model`` is empty where it is the model's own name."""
 
     id: int
     at: int
@@ -38,10 +39,29 @@ class LedgerEntry(Row, frozen=True):
     duration_ms: int
     end_reason: str
     http_status: int
+    requested_model: str
 
 
 class NewestDay(Row, frozen=True):
     day: str | None
+
+
+class QuarterHourSum(Row, frozen=True):
+    """A provider's attempts in a quarter of an hour with one API key and model; costs in millionths.
+    ``requests`` are those that used something, ``estimates`` those whose usage is not all reported."""
+
+    quarter: int
+    key_id: int | None
+    model: str
+    attempts: int
+    requests: int
+    estimates: int
+    estimated_cost: int
+    prompt_tokens: int
+    completion_tokens: int
+    cached_tokens: int
+    cache_write_tokens: int
+    cost: int
 
 
 class Ledger(Statements):
@@ -49,3 +69,4 @@ class Ledger(Statements):
     list_page: Select[LedgerEntry]
     list_page_of_all: Select[LedgerEntry]
     newest_day: Select[NewestDay]
+    sum_by_quarter_hour: Select[QuarterHourSum]

@@ -61,6 +61,10 @@ class AppliedLimits(Row, frozen=True):
         return self.most_cost
 
 
+class CostLimitFound(Row, frozen=True):
+    found: int
+
+
 class LimitsWithUsage(Row, frozen=True):
     """What a user or an access token may use in a month, has used and has reserved. Costs in millionths; a
     limit that is None bounds nothing. ``running`` counts the replies being generated."""
@@ -106,4 +110,5 @@ class Limits(Statements):
     update_of_user: Command
     list_of_tokens: Select[TokenLimits]
     update_of_token: Command
+    find_cost_limit: Select[CostLimitFound]
     list_with_usage: Select[LimitsWithUsage]

@@ -48,7 +48,8 @@ class OwnMessage(Row, frozen=True):
 
 class StoredPrompt(Row, frozen=True):
     """The prompt of a turn. ``named_role`` is the role of the message in the request, which may be a reply to
-    the prompt; ``reply_model`` is the model of that reply, or of the newest one; ``options`` are JSON."""
+    the prompt; ``requested_model`` is the name that was requested for that reply, or for the newest one;
+    ``options`` are JSON."""
 
     id: int
     named_role: str
@@ -58,7 +59,7 @@ class StoredPrompt(Row, frozen=True):
     options: str
     tool_call_id: str
     is_incomplete: bool
-    reply_model: str
+    requested_model: str
 
 
 class StoredReply(Row, frozen=True):
@@ -156,6 +157,7 @@ class InterruptedReply(Row, frozen=True):
     public_id: str
     user_id: int
     token_id: int | None
+    requested_model: str
     model: str
     provider: str
     prompt_tokens: int

@@ -46,7 +46,7 @@ class DayCount(Row, frozen=True):
 
 
 class LedgerSpan(Row, frozen=True):
-    """The first and the last id of a day's rows in the ledger."""
+    """The first and the last id of some rows in the ledger."""
 
     first: int
     last: int
@@ -62,3 +62,4 @@ class Usage(Statements):
     sum_by: Select[UsageSum]
     list_spans: Select[LedgerSpan]
     list_spans_of_all: Select[LedgerSpan]
+    get_span_of_provider: Select[LedgerSpan]

@@ -2,7 +2,14 @@
 
 from chathub.formats.anthropic.decode_request import decode_fields, decode_head, decode_request
 from chathub.formats.anthropic.decode_stream import Decoder, decode_body
-from chathub.formats.anthropic.encode_request import LACKED_FIELDS, encode_request, fetches, is_at, models_url
+from chathub.formats.anthropic.encode_request import (
+    LACKED_FIELDS,
+    encode_request,
+    fetches,
+    headers,
+    is_at,
+    models_url,
+)
 from chathub.formats.anthropic.encode_stream import Encoder, encode_body, encode_error
 
 __all__ = [
@@ -17,6 +24,7 @@ __all__ = [
     "encode_error",
     "encode_request",
     "fetches",
+    "headers",
     "is_at",
     "models_url",
 ]

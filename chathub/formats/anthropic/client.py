@@ -12,6 +12,8 @@ from chathub.formats.anthropic.addresses import parts_by_address, with_replaced
 from chathub.formats.anthropic.complete_messages import completed
 from chathub.formats.anthropic.decode_request import decode_fields, decode_head, request_of
 from chathub.formats.anthropic.decode_stream import Decoder, decode_body
+from chathub.formats.anthropic.encode_request import chat_url
+from chathub.formats.anthropic.encode_request import headers as headers_of
 from chathub.formats.anthropic.encode_stream import Encoder, encode_body
 from chathub.formats.anthropic.forward import described, with_quirks
 from chathub.formats.anthropic.repair import repaired
@@ -70,9 +72,9 @@ class AnthropicClient(ClientFormat):
         fields = forwarding.with_stream(fields, stream=stream)
         fields = thinking.forwarded(fields, cap, drops_state=quirks.drops_state)
         body = forwarding.adapted(with_quirks(fields, quirks), model)
-        chat = forwarding.empty_chat(endpoint, stream=stream)
-        sent = {**chat.headers, **forwarding.passed_on(headers, _PASSED)}
-        return UpstreamRequest(chat.url, sent, body)
+        own = headers_of(endpoint.api_key, quirks, streamed=stream)
+        sent = {**own, **forwarding.passed_on(headers, _PASSED)}
+        return UpstreamRequest(chat_url(endpoint.base_url), sent, body)
 
     def described(self, fields: Mapping[str, Raw]) -> ChatRequest:
         return described(fields, stream=self.stream)

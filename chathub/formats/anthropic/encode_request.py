@@ -71,9 +71,13 @@ def encode_request(chat_request: ChatRequest, quirks: Quirks | None = None) -> U
         if choice := _tool_choice(choice, sent, thinks=_thinks(body)):
             body["tool_choice"] = choice
     body = {name: value for name, value in body.items() if name not in quirks.left_out}
-    key = chat_request.api_key.strip()
-    headers = request_parts.headers(streamed, x_api_key=key, anthropic_version=VERSION)
-    return UpstreamRequest(_url(chat_request.base_url), headers, msgspec.json.encode(body))
+    sent = headers(chat_request.api_key, quirks, streamed=streamed)
+    return UpstreamRequest(chat_url(chat_request.base_url), sent, msgspec.json.encode(body))
+
+
+def headers(api_key: str, quirks: Quirks, *, streamed: bool) -> dict[str, str]:
+    """The headers of a request, with the API key."""
+    return request_parts.headers(streamed, x_api_key=api_key.strip(), anthropic_version=VERSION)
 
 
 def _system(messages: list[Message], sent: JsonObject) -> str:
@@ -90,7 +94,8 @@ def _is_taken(part: File | Audio) -> bool:
     return bool(part.url) or part.media_type in (PDF, "text/plain")
 
 
-def _url(base_url: str) -> str:
+def chat_url(base_url: str) -> str:
+    """The URL of messages. Raises ``ValueError`` (``urls.origin``)."""
     parts, path = request_parts.split_base(base_url)
     if not path.endswith("/messages"):
         path = request_parts.with_version(path, "/v1") + "/messages"
@@ -99,7 +104,7 @@ def _url(base_url: str) -> str:
 
 def models_url(base_url: str) -> str:
     """Where the models are listed. Raises ``ValueError`` (``urls.origin``)."""
-    parts = urlsplit(_url(base_url))
+    parts = urlsplit(chat_url(base_url))
     return request_parts.join(parts, parts.path.removesuffix("/messages") + "/models", "limit=1000")
 
 

@@ -78,10 +78,14 @@ def encode_request(chat_request: ChatRequest, quirks: Quirks | None = None) -> U
         functions = [tool for tool in tools if request_parts.function_of(tool)]
         if config := _calling_config(request_parts.choice_for(chat_request.tool_choice, functions)):
             body["toolConfig"] = {"functionCallingConfig": config}
-    headers = request_parts.headers(streamed, x_goog_api_key=chat_request.api_key.strip())
-    return UpstreamRequest(
-        _url(chat_request.base_url, chat_request.model, streamed), headers, msgspec.json.encode(body)
-    )
+    url = _url(chat_request.base_url, chat_request.model, streamed)
+    sent = headers(chat_request.api_key, quirks, streamed=streamed)
+    return UpstreamRequest(url, sent, msgspec.json.encode(body))
+
+
+def headers(api_key: str, quirks: Quirks, *, streamed: bool) -> dict[str, str]:
+    """The headers of a request, with the API key."""
+    return request_parts.headers(streamed, x_goog_api_key=api_key.strip())
 
 
 def _url(base_url: str, model: str, streamed: bool) -> str:

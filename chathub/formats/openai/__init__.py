@@ -3,7 +3,7 @@
 from chathub.formats.openai.decode_embeddings import decode_embedding_usage
 from chathub.formats.openai.decode_request import decode_fields, decode_head, decode_request
 from chathub.formats.openai.decode_stream import Decoder, decode_body
-from chathub.formats.openai.encode_request import LACKED_FIELDS, encode_request, fetches, is_at
+from chathub.formats.openai.encode_request import LACKED_FIELDS, encode_request, fetches, headers, is_at
 from chathub.formats.openai.encode_stream import (
     DONE,
     Encoder,
@@ -31,6 +31,7 @@ __all__ = [
     "encode_models",
     "encode_request",
     "fetches",
+    "headers",
     "is_at",
     "models_url",
 ]

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 from msgspec import Raw
 
-from chathub.formats import forwarding, sse
+from chathub.formats import forwarding, sse, urls
 from chathub.formats.client_format import ClientFormat, Recall
 from chathub.formats.client_request import ClientRequest
 from chathub.formats.events import Event
@@ -15,6 +15,7 @@ from chathub.formats.messages import ChatRequest, Endpoint, File, Image, Upstrea
 from chathub.formats.openai.complete_messages import completed
 from chathub.formats.openai.decode_request import decode_fields, decode_head, request_of
 from chathub.formats.openai.decode_stream import Decoder, decode_body
+from chathub.formats.openai.encode_request import headers as headers_of
 from chathub.formats.openai.encode_stream import Encoder, encode_body
 from chathub.formats.openai.forward import described, with_length, with_quirks
 from chathub.formats.openai.legacy import is_legacy, with_function_call
@@ -72,8 +73,8 @@ class OpenAIClient(ClientFormat):
             model,
             include_usage=stream and quirks.stream_options and not self.head.include_usage,
         )
-        chat = forwarding.empty_chat(endpoint, stream=stream)
-        return UpstreamRequest(chat.url, chat.headers, body)
+        sent = headers_of(endpoint.api_key, quirks, streamed=stream)
+        return UpstreamRequest(urls.chat_url(endpoint.base_url), sent, body)
 
     def described(self, fields: Mapping[str, Raw]) -> ChatRequest:
         return described(fields, stream=self.stream)

@@ -126,6 +126,7 @@ class _Delta(Struct, gc=False):
 class _PlainChoice(Struct, gc=False):
     index: Annotated[int, Meta(ge=0, le=0)] = 0
     delta: _Delta | None = None
+    message: _Delta | None = None
     finish_reason: str | None = None
     usage: None = None
     error: None = None
@@ -184,8 +185,9 @@ class Decoder(StreamDecoder):
         if not chunk.choices:
             return False
         choice = chunk.choices[0]
-        delta = choice.delta
-        if delta is None:
+        delta = choice.delta if self._streamed else choice.message
+        # a whole body with both is Perplexity's
+        if delta is None or (choice.delta and not self._streamed):
             return False
         if len(delta.reasoning_details) > 4:  # more than null or []
             return False
@@ -283,15 +285,17 @@ class Decoder(StreamDecoder):
         self._conclude(events, self._after_output(failure))
 
     def _conclude(self, events: list[Event], failure: Failure | None) -> None:
-        if not self._failed:
-            events += [*self._halves.rest(), *self._first.recording.close()]
-            for index, other in self._others.items():
-                events += [OtherChoice(index, event) for event in other.halves.rest()]
-            super()._conclude(events, failure)
-            self._failed = failure is not None
-        elif (usage := self._usage()) != self._reported:
-            events.append(usage)
-        self._reported = self._usage()
+        if self._failed:
+            if (usage := self._usage()) != self._reported:
+                events.append(usage)
+                self._reported = usage
+            return
+        events += [*self._halves.rest(), *self._first.recording.close()]
+        for index, other in self._others.items():
+            events += [OtherChoice(index, event) for event in other.halves.rest()]
+        super()._conclude(events, failure)
+        if failure is not None:
+            self._failed, self._reported = True, self._usage()
 
 
 def decode_body(body: bytes) -> list[Event]:

@@ -69,12 +69,16 @@ def encode_request(chat_request: ChatRequest, quirks: Quirks | None = None) -> U
         "messages": _messages(chat_request, quirks),
         "stream": streamed,
     }
-    key = chat_request.api_key.strip()
+    sent = headers(chat_request.api_key, quirks, streamed=streamed)
+    return UpstreamRequest(urls.chat_url(chat_request.base_url), sent, msgspec.json.encode(body))
+
+
+def headers(api_key: str, quirks: Quirks, *, streamed: bool) -> dict[str, str]:
+    """The headers of a request, with the API key."""
+    key = api_key.strip()
     if quirks.key_header == "api-key":
-        headers = request_parts.headers(streamed, api_key=key)
-    else:
-        headers = request_parts.headers(streamed, Authorization=f"Bearer {key}" if key else "")
-    return UpstreamRequest(urls.chat_url(chat_request.base_url), headers, msgspec.json.encode(body))
+        return request_parts.headers(streamed, api_key=key)
+    return request_parts.headers(streamed, Authorization=f"Bearer {key}" if key else "")
 
 
 def fetches(part: Image | File, quirks: Quirks) -> bool:

@@ -56,6 +56,8 @@ class Citations:
 
     def all(self) -> list[Source]:
         """All sources; empty afterwards."""
+        if not self._annotations and not self._lists:
+            return []
         found = SourceList()
         for annotation in self._annotations[:_MOST]:
             if source := _of_annotation(as_object(annotation)):

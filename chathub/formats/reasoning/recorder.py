@@ -49,17 +49,16 @@ class Recorder:
         self._details = Details()
 
     def add(self, event: Event) -> None:
-        match event:
-            case Text(text):
-                self._grow("text", len(text))
-            case Reasoning(text):
-                self._grow("thought", len(text))
-            case ToolCallDelta(index):
-                if index not in self._calls:
-                    self._calls[index] = _Piece("call", index=index)
-                    self._append(self._calls[index])
-            case State(data):
-                self._add_state(data)
+        if type(event) is Text:
+            self._grow("text", len(event.text))
+        elif type(event) is Reasoning:
+            self._grow("thought", len(event.text))
+        elif type(event) is ToolCallDelta:
+            if event.index not in self._calls:
+                self._calls[event.index] = _Piece("call", index=event.index)
+                self._append(self._calls[event.index])
+        elif type(event) is State:
+            self._add_state(event.data)
 
     def _grow(self, kind: str, size: int) -> None:
         last = self._pieces[-1] if self._pieces else None

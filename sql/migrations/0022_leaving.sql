@@ -4,6 +4,7 @@
 ALTER TABLE reservations ADD COLUMN kind TEXT CHECK (kind IN ('chat', 'completion', 'embedding'));
 ALTER TABLE reservations ADD COLUMN provider TEXT NOT NULL DEFAULT '';
 ALTER TABLE reservations ADD COLUMN model TEXT NOT NULL DEFAULT '';
+ALTER TABLE reservations ADD COLUMN requested_model TEXT NOT NULL DEFAULT '';
 -- of the first attempt
 ALTER TABLE reservations ADD COLUMN key_id INTEGER;
 -- the part of the tokens that is the prompt

@@ -1,0 +1,66 @@
+"""The snapshot of providers, models and aliases that the catalog reads."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+import msgspec
+
+from chathub.database.rows.model_targets import ModelTarget
+from chathub.database.rows.models import Model
+from chathub.database.rows.providers import Provider
+from chathub.database.transaction import Transaction
+from chathub.providers import aliases
+from chathub.providers.aliases import Target
+from chathub.schemas import models
+from chathub.sentences import Language, sentence
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """``providers`` by slug; ``by_name``: rows by their name, and by it in lower case; ``targets`` of
+    aliases, by the alias's id; ``wildcards``: the most specific first; ``shown``: ``rows`` as they go out;
+    ``all_models``: their JSON. The row of an alias is as lists show it."""
+
+    providers: dict[str, Provider] = field(default_factory=dict)
+    by_name: dict[str, Model] = field(default_factory=dict)
+    targets: dict[int, list[Target]] = field(default_factory=dict)
+    wildcards: tuple[Model, ...] = ()
+    rows: tuple[Model, ...] = ()
+    shown: tuple[models.Model, ...] = ()
+    all_models: bytes = b"[]"
+
+
+def load(tx: Transaction, language: Language) -> Snapshot:
+    """The snapshot of what is in the database."""
+    stored = tx.all(tx.q.models.list_all)
+    targets = _targets(stored, tx.all(tx.q.model_targets.list_all))
+    title = sentence("alias", language, {})
+    rows = tuple(
+        aliases.combined(row, targets.get(row.id, []), title) if row.is_alias else row for row in stored
+    )
+    shown = tuple(_shown(row, targets.get(row.id, [])) for row in rows)
+    by_name = {row.model_name.lower(): row for row in rows}
+    return Snapshot(
+        providers={row.slug: row for row in tx.all(tx.q.providers.list_all)},
+        by_name=by_name | {row.model_name: row for row in rows},
+        targets=targets,
+        wildcards=aliases.wildcards_in(rows),
+        rows=rows,
+        shown=shown,
+        all_models=msgspec.json.encode(shown),
+    )
+
+
+def _targets(rows: Iterable[Model], targets: Iterable[ModelTarget]) -> dict[int, list[Target]]:
+    """The targets of each alias, by its id, as the administrator listed them."""
+    by_id = {row.id: row for row in rows}
+    found: dict[int, list[Target]] = {}
+    for each in targets:
+        target = Target(by_id[each.target_id], each.weight, each.order)
+        found.setdefault(each.alias_id, []).append(target)
+    return found
+
+
+def _shown(row: Model, targets: Iterable[Target]) -> models.Model:
+    listed = [models.Target(target.row.model_name, target.weight, target.order) for target in targets]
+    return models.Model.of(row, listed)

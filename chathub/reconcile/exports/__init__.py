@@ -1,0 +1,1 @@
+"""Readers of providers' exports: a file for each provider, after its public description."""
