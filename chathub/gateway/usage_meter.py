@@ -134,7 +134,7 @@ class UsageMeter(Progress):
         seen = Seen(prompt, self._output.tokens, self._reasoning.tokens)
         is_early = self.was_ended_early or self.is_too_long
         ending = Ending(self.attempt, is_early, is_streamed=self.is_streamed, most=most)
-        return cost_of(model, self._usage, seen, ending, rates)
+        return cost_of(model, self.counted(self._usage), seen, ending, rates)
 
     def lesson(self, model: ChatModel, usage_cost: UsageCost) -> Lesson | None:
         """What the reply teaches about its model."""

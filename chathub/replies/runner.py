@@ -116,7 +116,7 @@ class ReplyRunner:
         except Exception:
             log.exception("a reply could not be settled")
             return _BROKEN
-        reply.usage_cost = settlement.usage_cost
+        reply.usage_cost, reply.decoder = settlement.usage_cost, None
         try:
             reply.budget = await self._db.write_with_retry(settle.settle, reply.turn, settlement)
         except Exception as error:
@@ -133,7 +133,7 @@ class ReplyRunner:
         tool_calls = list(reply.tool_calls.values())
         output = estimates.estimate(content) + estimates.estimate_calls(tool_calls) + reply.unshown.tokens
         seen = Seen(reply.prompt_estimate, output, estimates.estimate(reasoning))
-        usage_cost = cost_of(model, reply.usage, seen, _ending(reply, model), self._rates)
+        usage_cost = cost_of(model, reply.counted(reply.usage), seen, _ending(reply, model), self._rates)
         lesson = lesson_of(model, reply.attempt, usage_cost, seen.output, seen.reasoning)
         learned = self._rates.learn(lesson) if lesson else None
         is_successful = reply.failure is None and final_status.status == "done"

@@ -87,7 +87,7 @@ class Titles:
         seen = Seen(prompt, estimate(content), estimate(reasoning))
         usage_cost = cost_of(
             candidate.model,
-            generated.usage,
+            generated.counted(generated.usage),
             seen,
             Ending(generated.attempt, generated.was_ended_early, is_streamed=chat_request.stream, most=_MOST),
             self._rates,

@@ -8,8 +8,10 @@ from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import NamedTuple, Protocol, TypeVar
 
+from msgspec.structs import replace
+
 from chathub.errors import BadRequest
-from chathub.formats.events import Event, Failure
+from chathub.formats.events import Event, Failure, Usage
 from chathub.formats.failures.table import meaning_of
 from chathub.formats.messages import Attempt, ChatRequest, Endpoint
 from chathub.formats.stream_decoder import StreamDecoder
@@ -78,6 +80,12 @@ class Progress(ABC):
     def is_committed(self) -> bool:
         """Whether no other attempt may follow: what came cannot be taken back."""
         return self.has_output
+
+    def counted(self, usage: Usage | None) -> Usage | None:
+        """The usage that the provider has told, without a count of the output from before there was any."""
+        if usage is None or self.decoder is None or self.decoder.has_counted or not self.has_output:
+            return usage
+        return replace(usage, completion_tokens=None, total_tokens=None)
 
     @property
     def was_ended_early(self) -> bool:
