@@ -10,4 +10,4 @@ ON CONFLICT (provider, model) DO UPDATE SET
 -- name: delete_oldest
 -- all but the :most that replied last
 DELETE FROM output_rates
-WHERE updated_at < (SELECT updated_at FROM output_rates ORDER BY updated_at DESC LIMIT 1 OFFSET :most)
+WHERE updated_at < (SELECT updated_at FROM output_rates ORDER BY updated_at DESC LIMIT 1 OFFSET :most - 1)
