@@ -26,6 +26,7 @@ from chathub.accounts.throttle import Throttle
 from chathub.backup_schedule import Backups
 from chathub.billing import output_rates
 from chathub.billing.settlement_queue import SettlementQueue
+from chathub.billing.token_weights import TokenWeights
 from chathub.chat.removal import Remover
 from chathub.clock import Clock
 from chathub.config import Config
@@ -47,6 +48,7 @@ from chathub.limits.streams import StreamLimit
 from chathub.middlewares import request_id
 from chathub.offload import Offload
 from chathub.providers.affinity import Affinity
+from chathub.providers.availability import Availability
 from chathub.providers.catalog import Catalog
 from chathub.providers.cooldowns import CallerCooldowns
 from chathub.providers.local_provider import LOCAL_MAX_TOKENS, offer_local_model
@@ -192,6 +194,7 @@ async def _providers(app: web.Application, *, local: Weights | None) -> AsyncIte
         timeouts = Timeouts(config.answer_seconds, config.first_byte_seconds)
         app[app_keys.CLIENT] = Client(trusted, public, model, timeouts)
         app[app_keys.COOLDOWNS] = cooldowns = CallerCooldowns()
+        app[app_keys.AVAILABILITY] = Availability(db, catalog, vault, clock, cooldowns)
         app[app_keys.RESOLVER] = Resolver(
             db, catalog, vault, clock, config, cooldowns, app[app_keys.AFFINITY]
         )
@@ -215,16 +218,25 @@ async def _generation(app: web.Application) -> AsyncIterator[None]:
     admission = Admission(db, disk, queue)
     await disk.measure()
     app[app_keys.OUTPUT_RATES] = rates = await db.read(output_rates.load)
-    metering = Metering(db, clock, registry, admission, memory, queue, key_reports, rates)
+    app[app_keys.TOKEN_WEIGHTS] = weights = TokenWeights()
+    await weights.load(db)
+    metering = Metering(db, clock, registry, admission, memory, queue, key_reports, weights, rates)
     app[app_keys.GATEWAY] = Gateway(
-        client, config, app[app_keys.RESOLVER], app[app_keys.OFFLOAD], key_reports, metering, registry
+        client,
+        config,
+        app[app_keys.RESOLVER],
+        app[app_keys.OFFLOAD],
+        key_reports,
+        metering,
+        registry,
+        weights,
     )
     unstored = UnstoredReplies(db, queue)
     keeper = AttachmentKeeper(db, admission, clock, config.language)
-    runner = ReplyRunner(db, client, clock, config, key_reports, unstored, keeper, rates)
+    runner = ReplyRunner(db, client, clock, config, key_reports, unstored, keeper, weights, rates)
     titles = Titles(registry, queue, client, clock, config, rates)
     app[app_keys.REPLIES] = replies = ConversationReplies(
-        db, registry, admission, runner, titles, clock, config, memory, queue, unstored
+        db, registry, admission, runner, titles, clock, config, memory, queue, unstored, weights
     )
     async with AsyncExitStack() as ending:
         # run in reverse order, and each also if another one failed

@@ -13,6 +13,7 @@ from chathub.accounts.throttle import Throttle
 from chathub.backup_schedule import Backups
 from chathub.billing.output_rates import OutputRates
 from chathub.billing.settlement_queue import SettlementQueue
+from chathub.billing.token_weights import TokenWeights
 from chathub.chat.removal import Remover
 from chathub.clock import Clock
 from chathub.config import Config
@@ -25,6 +26,7 @@ from chathub.limits.response_memory import ResponseMemory
 from chathub.limits.streams import StreamLimit
 from chathub.offload import Offload
 from chathub.providers.affinity import Affinity
+from chathub.providers.availability import Availability
 from chathub.providers.catalog import Catalog
 from chathub.providers.cooldowns import CallerCooldowns
 from chathub.providers.resolver import Resolver
@@ -52,12 +54,14 @@ OFFLOAD = web.AppKey("OFFLOAD", Offload)
 REPLY_MEMORY = web.AppKey("REPLY_MEMORY", ReplyMemory)
 RESPONSE_MEMORY = web.AppKey("RESPONSE_MEMORY", ResponseMemory)
 RESOLVER = web.AppKey("RESOLVER", Resolver)
+AVAILABILITY = web.AppKey("AVAILABILITY", Availability)
 COOLDOWNS = web.AppKey("COOLDOWNS", CallerCooldowns)
 CLIENT = web.AppKey("CLIENT", Client)
 GATEWAY = web.AppKey("GATEWAY", Gateway)
 REPLIES = web.AppKey("REPLIES", ConversationReplies)
 OUTPUT_RATES = web.AppKey("OUTPUT_RATES", OutputRates)
 RUNNING = web.AppKey("RUNNING", Registry)
+TOKEN_WEIGHTS = web.AppKey("TOKEN_WEIGHTS", TokenWeights)
 SETTLEMENT_QUEUE = web.AppKey("SETTLEMENT_QUEUE", SettlementQueue)
 REMOVER = web.AppKey("REMOVER", Remover)
 # handler → "public", "user", "session" (no access token), "admin" or "v1"

@@ -20,6 +20,7 @@ _RATE_LIMITS = [
 ]
 _READABLE = (
     *("Link", "Retry-After", "X-Request-ID", "Request-ID", "X-ChatHub-Request-ID", "X-ChatHub-Code"),
+    "X-ChatHub-Estimated",
     *("X-Should-Retry", *_RATE_LIMITS),
 )
 

@@ -9,19 +9,17 @@ from urllib.parse import urlsplit
 
 from aiohttp import web
 
-from chathub.accounts.caller import Caller
-from chathub.accounts.sessions import is_token_of_ours
-from chathub.app_keys import ACCESS, BODY, CALLER, CLOSING, CONFIG, REQUEST_ID, SESSIONS, STREAMING
+from chathub.app_keys import ACCESS, BODY, CALLER, CLOSING, CONFIG, REQUEST_ID, STREAMING
 from chathub.config import Config
 from chathub.database.errors import DatabaseError
-from chathub.errors import BudgetSpent, ChatHubError, CompressedBody, Forbidden, Misdirected, Unauthorized
+from chathub.errors import BudgetSpent, ChatHubError, CompressedBody, Misdirected
 from chathub.formats import anthropic, openai
-from chathub.handlers.http import Handler, address_of, is_compressed, language_at, raw
+from chathub.handlers.callers import check_access, get_caller
+from chathub.handlers.http import Handler, is_compressed, language_at, raw, speaks_anthropic
 from chathub.handlers.wrong_paths import WrongPath, wrong_path
 from chathub.hosts import is_allowed
 from chathub.log import REQUEST
 from chathub.schemas.errors import encode_error
-from chathub.security.client_address import is_in
 from chathub.sentences import Language, Reason
 
 log = logging.getLogger("chathub")
@@ -110,62 +108,10 @@ async def authentication(request: web.Request, handler: Handler) -> web.StreamRe
         return await handler(request)
     access = request.app[ACCESS].get(match.handler, "user")
     if access != "public":
-        caller = await _caller(request)
-        _check_access(request, caller, access)
+        caller = await get_caller(request)
+        check_access(request, caller, access)
         request[CALLER] = caller
     return await handler(request)
-
-
-def _check_access(request: web.Request, caller: Caller, access: str) -> None:
-    """Whether the caller may use a route.
-
-    Raises:
-        Forbidden: not an administrator, or an access token that does not open this route.
-    """
-    if access == "admin" and not caller.is_admin:
-        raise Forbidden("admin_required")
-    if caller.token_id is None:
-        return
-    # with an access token nobody administrates or makes access tokens
-    if access in ("admin", "session") or (access != "v1" and not caller.opens_api):
-        raise Forbidden("token_scope_refused")
-    if caller.networks and not is_in(address_of(request), caller.networks):
-        raise Forbidden("token_network_refused")
-
-
-async def _caller(request: web.Request) -> Caller:
-    """The caller by the token of the request. Programs may send it in either header, and something of their
-    own in the other: the one of ChatHub's counts.
-
-    Raises:
-        Unauthorized: no token, none that is good, or two good ones that differ.
-    """
-    sessions, given = request.app[SESSIONS], _tokens(request)
-    tokens = [token for token in given if is_token_of_ours(token)] or given[:1]
-    if not tokens:
-        raise Unauthorized("login_required")
-    if len(tokens) == 1:
-        return await sessions.verify(tokens[0])
-    callers, refusal = [], None
-    for token in tokens:
-        try:
-            callers.append(await sessions.verify(token))
-        except Unauthorized as error:
-            refusal = error
-    if len(callers) > 1:
-        raise Unauthorized("tokens_differ")
-    if not callers:
-        raise refusal or Unauthorized("login_required")
-    return callers[0]
-
-
-def _tokens(request: web.Request) -> list[str]:
-    """The different tokens that a request brings; ``x-api-key`` is the header of Anthropic's clients."""
-    scheme, _, token = request.headers.get("Authorization", "").partition(" ")
-    given = [token.strip()] if scheme.lower() == "bearer" else []
-    if request.path.startswith("/v1/"):
-        given.insert(0, request.headers.get("x-api-key", "").strip())
-    return [token for token in dict.fromkeys(given) if token]
 
 
 def request_id(request: web.Request) -> str:
@@ -199,7 +145,7 @@ def failure(
     """An error as a response in the client's format and language. ``config`` is that of the application, if
     the request has not reached it yet."""
     language = language_at(request.path, config or request.app[CONFIG])
-    response = raw(_encode_error(request.path, status, reason, language, error), status)
+    response = raw(_encode_error(request, status, reason, language, error), status)
     if request.path.startswith("/v1/"):
         # Anthropic's format has no field for it, and OpenAI's may have OpenAI's own code
         response.headers["X-ChatHub-Code"] = reason.wire_code
@@ -231,13 +177,13 @@ def _wrong_path(wrong: WrongPath) -> web.Response:
 
 
 def _encode_error(
-    path: str, status: int, reason: Reason, language: Language, error: ChatHubError | None
+    request: web.Request, status: int, reason: Reason, language: Language, error: ChatHubError | None
 ) -> bytes:
     details = error.details if error else {}
-    if not path.startswith("/v1/"):
+    if not request.path.startswith("/v1/"):
         return encode_error(reason, language, details)
     sentence = reason.text(language)
-    if path.startswith("/v1/messages"):
+    if speaks_anthropic(request):
         return anthropic.encode_error(status, sentence, details.get("type"))
     kind = "insufficient_quota" if isinstance(error, BudgetSpent) else details.get("type")
     return openai.encode_error(

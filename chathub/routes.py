@@ -23,6 +23,7 @@ from chathub.handlers import (
     users,
     v1,
     v1_messages,
+    v1_models,
 )
 from chathub.handlers.http import Handler
 
@@ -114,9 +115,10 @@ ROUTES = (
     # 11 for existing clients, in OpenAI's and Anthropic's shape
     Route("POST", "/v1/chat/completions", v1.chat_completions, V1),
     Route("POST", "/v1/messages", v1_messages.create, V1),
+    Route("POST", "/v1/messages/count_tokens", v1_messages.count_tokens, V1),
     Route("POST", "/v1/embeddings", v1.embeddings, V1),
-    Route("GET", "/v1/models", v1.list_models, V1),
-    Route("GET", "/v1/models/{model:.+}", v1.get_model, V1),
+    Route("GET", "/v1/models", v1_models.list_models, V1),
+    Route("GET", "/v1/models/{model:.+}", v1_models.get_model, V1),
     # 12 the audit
     Route("GET", "/api/audit", audit.search, ADMIN),
 )

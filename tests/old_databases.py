@@ -55,6 +55,10 @@ _ROWS: dict[str, tuple[str, list[tuple[object, ...]]]] = {
         "message_id, position, file_id, media_type, text_before",
         [(2, 0, "g", "image/png", 5)],
     ),
+    "token_weights": (
+        "provider, model, state, updated_at",
+        [("mine", "m", "[]", 1), ("yours", "n", "[]", 2)],
+    ),
     "personal_tokens": (
         "id, user_id, name, digest, hint, token_version, created_at",
         [(1, 1, "t", "d", "h", 1, 1), (2, 2, "u", "e", "h", 1, 1)],

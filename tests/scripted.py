@@ -71,6 +71,11 @@ class Provider:
         """The body of the newest request."""
         return self.bodies[-1]
 
+    @property
+    def unmarked(self) -> dict[str, Any]:
+        """The same without the markers for Anthropic's cache."""
+        return dict(without_markers(self.last))
+
     async def _handle(self, request: web.Request) -> web.StreamResponse:
         self.headers.append(request.headers.copy())
         self.bodies.append(json.loads(await request.read()) | {"_path": request.path})
@@ -140,3 +145,18 @@ class Provider:
             return await (left.pop(0) if len(left) > 1 else left[0])(request)
 
         return run
+
+
+def without_markers(body: Any) -> Any:
+    """A body of Anthropic's format without its markers for the cache, and with single texts as strings, which
+    means the same."""
+    if isinstance(body, list):
+        return [without_markers(each) for each in body]
+    if not isinstance(body, dict):
+        return body
+    plain = {name: without_markers(value) for name, value in body.items() if name != "cache_control"}
+    for name in ("system", "content"):
+        match plain.get(name):
+            case [{"type": "text", "text": text, **others}] if not others:
+                plain[name] = text
+    return plain

@@ -4,6 +4,7 @@ import json
 from collections import Counter
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import Raw
@@ -127,6 +128,14 @@ def test_the_head_of_the_prompt_stays_the_same_in_a_conversation() -> None:
     assert hint({"system": [billed, text], "messages": [FIRST]}) == hint(
         {"system": [{**billed, "text": "x-anthropic-billing-header: cch=2;"}, text], "messages": [FIRST]}
     )
+
+
+@pytest.mark.parametrize("place", ["before", "behind"])
+def test_markers_of_tools_do_not_count(place: str) -> None:
+    tool = {"type": "function", "function": {"name": "f", "parameters": {}}}
+    mark = {"cache_control": {"type": "ephemeral"}}
+    marked = {**mark, **tool} if place == "before" else {**tool, **mark}
+    assert hint({"messages": [FIRST], "tools": [marked]}) == hint({"messages": [FIRST], "tools": [tool]})
 
 
 def test_other_heads_are_other_conversations() -> None:

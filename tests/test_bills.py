@@ -4,6 +4,7 @@ import asyncio
 import json
 import random
 from collections import Counter
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -13,7 +14,10 @@ from chats import Headers, add_model
 from conftest import Connect
 from scripted import DONE, Provider, chunk, data, usage
 
+from chathub.app_keys import CATALOG, TOKEN_WEIGHTS
 from chathub.formats.estimates import estimate
+from chathub.formats.messages import Message
+from chathub.formats.prompt_counts import PromptCounts, counts_of_messages
 
 _SCENARIOS = 300
 # millionths per 1,000 tokens
@@ -26,7 +30,10 @@ class Biller:
     failed before its first word is free.
     """
 
-    def __init__(self, provider: Provider, chance: random.Random) -> None:
+    def __init__(
+        self, provider: Provider, chance: random.Random, expected: Callable[[str, PromptCounts], int]
+    ) -> None:
+        self._expected = expected
         self._provider = provider
         self._chance = chance
         self.tokens: Counter[str] = Counter()
@@ -64,7 +71,8 @@ class Biller:
         if reports:
             self._charge(body["model"], prompt, len(words) + thinking)
         else:
-            asked = sum(estimate(message["content"]) + 4 for message in body["messages"])
+            messages = [Message(each["role"], each["content"]) for each in body["messages"]]
+            asked = self._expected(body["model"], counts_of_messages(messages))
             self._charge(body["model"], asked, estimate("".join(words)))
         self.sent.set()
         if behaviour == "stalls":
@@ -147,7 +155,9 @@ async def test_ledger_of_hundreds_of_random_turns_equals_the_providers_bill(
         fallback = {"fallback_model": "cheap"} if name == "dear" else {}
         await add_model(client, admin, provider.base_url, name, **fields, **fallback)
     await client.put("/api/users/2", json={"usage_limit": 10**12}, headers=admin)
-    biller = Biller(provider, chance)
+    assert client.app is not None
+    catalog, weights = client.app[CATALOG], client.app[TOKEN_WEIGHTS]
+    biller = Biller(provider, chance, lambda name, counts: weights.expected(catalog.get(name), counts))
     provider.script = biller.answer
     ways = ("chat", "program", "anthropic", "read", "leave", "go away", "stop")
     for _ in range(_SCENARIOS):

@@ -74,6 +74,9 @@ def test_impossible_count_is_clamped_and_marked(count: int) -> None:
     assert (usage_cost.prompt_tokens, usage_cost.completion_tokens) == (327_680, 7)
     assert usage_cost.usage_source == "clamped"
     assert compute_cost(MODEL, Usage(7, count), 40, 16, 0).completion_tokens == 327_680
+    for parts in ((count,), (0, count), (0, 0, count)):
+        usage_cost = compute_cost(MODEL, Usage(7, 5, None, *parts), 40, 16, 0)
+        assert (usage_cost.prompt_tokens, usage_cost.usage_source) == (7, "clamped")
 
 
 def test_count_of_a_prompt_that_was_longer_than_the_window_is_believed() -> None:

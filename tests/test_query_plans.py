@@ -10,7 +10,16 @@ from chathub.database.migrations import migrate
 from chathub.database.queries import Queries, sql_folder
 
 # tables with a few hundred rows at most, in any installation
-SMALL = {"api_keys", "invites", "model_targets", "models", "providers", "subscriptions", "users"}
+SMALL = {
+    "api_keys",
+    "invites",
+    "model_targets",
+    "models",
+    "providers",
+    "subscriptions",
+    "token_weights",
+    "users",
+}
 # the whole of a partial index with only the wanted rows, or the end of one; and a search in names
 MAY_SCAN = {
     ("conversations.find_deleted", "conversations USING INDEX conversations_deleted"),
@@ -35,6 +44,8 @@ MAY_SORT = {
         "model_rests.list_own",
         "models.list_all",
         "providers.list_all",
+        "token_weights.delete_oldest",
+        "token_weights.list_newest_first",
     ),
     *("audit.list_page_of_events", "limits.list_of_subscriptions", "sessions.delete_oldest"),
     # the rows of a time, for a command beside the server

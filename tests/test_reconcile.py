@@ -40,6 +40,9 @@ from chathub.clock import Clock
 from chathub.config import Config
 from chathub.errors import StartError
 
+NAMES = ("input_price", "cached_price", "cache_write_price", "output_price")
+PER_1K = {f"{name}_per_1k": float(price) / 1000 for name, price in zip(NAMES, PRICES.values(), strict=True)}
+
 
 class Till:
     """The scripted provider's bill, and the hand that sets ChatHub's clock."""
@@ -88,12 +91,8 @@ async def client(connect: Connect, config: Config, hand: Till) -> TestClient:
 async def till(hand: Till, client: TestClient, provider: Provider, admin: Headers) -> Till:
     """Twelve requests around midnight UTC, with two API keys and two models."""
     provider.script = hand.charge
-    names = ("input_price", "cached_price", "cache_write_price", "output_price")
-    prices = {
-        f"{name}_per_1k": float(price) / 1000 for name, price in zip(names, PRICES.values(), strict=True)
-    }
     for model in CHARGED_AS:
-        await add(client, admin, provider.base_url, name=model, provider="maker", needs_key=True, **prices)
+        await add(client, admin, provider.base_url, name=model, provider="maker", needs_key=True, **PER_1K)
     for key, label in KEYS.items():
         await post(client, "/api/apikeys", {"model_provider": "maker", "api_key": key, "label": label}, admin)
     began = hand.now
@@ -137,6 +136,20 @@ async def test_bill_that_equals_the_ledger_shows_no_difference_in_any_shape(
             assert {row["provider"]["prompt_tokens"] for row in report["rows"]} == {
                 row["ledger"]["prompt_tokens"] for row in report["rows"]
             }, shape
+
+
+async def test_model_that_has_another_name_here_is_found_by_what_its_provider_calls_it(
+    till: Till, command: Command, client: TestClient, admin: Headers, provider: Provider
+) -> None:
+    """Two models of ChatHub's are one on the bill."""
+    at = provider.base_url
+    await add(client, admin, at, name="ours", provider="maker", upstream_name="gpt-7o", **PER_1K)
+    body = {"model": "ours", "messages": [{"role": "user", "content": "你好"}]}
+    await post(client, "/v1/chat/completions", body, admin)
+    for shape, write in SHAPES.items():
+        ran = command(write(till.requests))
+        assert ran.code == 0 and ran.json["deviation_percent"] == 0, (shape, ran.output)
+        assert {row["found_in"] for row in ran.json["rows"]} == {"both"}, (shape, ran.output)
 
 
 async def test_request_that_the_ledger_lacks_is_shown(till: Till, command: Command) -> None:
@@ -213,6 +226,20 @@ async def test_table_shows_days_keys_models_and_both_sides(till: Till, command: 
     assert lines[-1].endswith("more than the tolerance of 50 %")
     for key in KEYS:
         assert key not in ran.output
+
+
+async def test_model_is_matched_by_what_its_provider_calls_it(
+    till: Till, command: Command, client: TestClient, admin: Headers
+) -> None:
+    listed = await (await client.get("/api/models", headers=admin)).json()
+    (model,) = [row for row in listed if row["model_name"] == "gpt-7o"]
+    body = {"upstream_name": "mighty-9"}
+    async with client.put(f"/api/models/{model['id']}", json=body, headers=admin) as response:
+        assert response.status == 200, await response.text()
+    renamed = openrouter_requests(till.requests).replace(b"gpt-7o-2024-08-06", b"mighty-9-2026-11-11")
+    ran = command(renamed)
+    assert ran.code == 0
+    assert "gpt-7o = vendor/mighty-9-2026-11-11" in {row["model"] for row in ran.json["rows"]}
 
 
 async def test_sums_over_all_keys_are_compared_where_no_key_matches(till: Till, command: Command) -> None:

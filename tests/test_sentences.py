@@ -23,6 +23,7 @@ ELSEWHERE = {
     "formats/failures/words.py",  # words of Chinese providers
     "formats/quirks/refusal_phrases.py",  # words of Chinese providers
     "formats/reasoning/think_tags.py",  # quotation marks
+    "formats/text_counts.py",  # ranges of characters
     "handlers/usage.py",  # beginnings of formulas
     "redaction.py",  # words before a secret
     "reconcile/exports/siliconflow.py",  # the names of the columns of its export

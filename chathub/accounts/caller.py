@@ -29,6 +29,10 @@ class Caller(Struct, frozen=True):
     def is_admin(self) -> bool:
         return self.role == "admin"
 
+    def may_use(self, model_name: str) -> bool:
+        """Whether the caller's access token is for a model of that name."""
+        return not self.models or model_name in self.models
+
     @property
     def administrates(self) -> bool:
         """Whether the caller may do what only administrators may; with an access token it may not."""

@@ -13,12 +13,12 @@ from msgspec import Struct
 from msgspec.structs import asdict, replace
 
 from chathub.billing import ledger
+from chathub.billing.caps import DEFAULT_REPLY_TOKENS, longest_reply
 from chathub.billing.interrupted import Asked
 from chathub.clock import Month, iso
 from chathub.database.rows.limits import LimitsWithUsage
 from chathub.database.transaction import Transaction
 from chathub.errors import BudgetSpent, StorageFull, TooManyRequests, Unauthorized
-from chathub.formats.estimates import DEFAULT_REPLY_TOKENS
 from chathub.providers.candidates import Candidates
 from chathub.providers.prices import MILLION, Prices
 from chathub.schemas import budgets as schemas
@@ -62,14 +62,11 @@ class UsageBound(Struct, frozen=True, kw_only=True):
 
     @classmethod
     def of(cls, candidates: Candidates, prompt: int, requested: int | None, choices: int = 1) -> "UsageBound":
-        """The bound over all candidates: the longest reply of any (a model without a known limit takes any
-        requested length), at the highest prices."""
+        """The bound over all candidates: the longest reply of any, at the highest prices."""
         models = [candidate.model for candidate in candidates.in_order]
-        longest = max(model.max_tokens or DEFAULT_REPLY_TOKENS for model in models)
-        reply = longest if requested is None else requested
         return cls(
             prompt=prompt,
-            reply=min(reply, longest) if all(model.max_tokens for model in models) else reply,
+            reply=longest_reply(requested, [model.max_tokens for model in models]),
             choices=choices,
             is_open_ended=requested is None,
             prices=Prices.highest([model.prices for model in models]),

@@ -53,15 +53,17 @@ def compute_cost(
     provider may charge for that.
     """
     usage = usage or Usage(reasoning_tokens=reasoning_estimate)
-    reported = [_count(usage.prompt_tokens), _count(_completion(usage))]
-    if reported == [None, None] and not output_estimate and not reasoning_estimate and not was_sent:
+    prompt, completion = _count(usage.prompt_tokens), _count(_completion(usage))
+    has_nothing = prompt is None and completion is None and not output_estimate and not reasoning_estimate
+    if has_nothing and not was_sent:
         return UsageCost()
-    estimates = [prompt_estimate, output_estimate + reasoning_estimate]
-    most = _MOST_TIMES * max(model.context_window, sum(estimates))
-    prompt, completion = (
-        estimate if count is None else min(count, most)
-        for count, estimate in zip(reported, estimates, strict=True)
-    )
+    output_estimate += reasoning_estimate
+    most = _MOST_TIMES * max(model.context_window, prompt_estimate + output_estimate)
+    source = _source(prompt, completion)
+    if _is_above(most, usage):
+        source = "clamped"
+    prompt = prompt_estimate if prompt is None else min(prompt, most)
+    completion = output_estimate if completion is None else min(completion, most)
     cached = min(_count(usage.cached_tokens) or 0, prompt)
     written = min(_count(usage.cache_write_tokens) or 0, prompt - cached)
     kept = min(_count(usage.cache_write_1h_tokens) or 0, written)
@@ -71,7 +73,7 @@ def compute_cost(
         completion_tokens=completion,
         reasoning_tokens=min(_count(usage.reasoning_tokens) or 0, completion),
         cached_tokens=cached,
-        usage_source=_source(reported, most),
+        usage_source=source,
         cost=cost,
         cache_write_tokens=written,
         cache_write_1h_tokens=kept,
@@ -80,11 +82,23 @@ def compute_cost(
     )
 
 
-def _source(reported: Sequence[int | None], most: int) -> str:
-    counts = [count for count in reported if count is not None]
-    if any(count > most for count in counts):
-        return "clamped"
-    return "reported" if len(counts) == len(reported) else "mixed" if counts else "estimated"
+def _source(prompt: int | None, completion: int | None) -> str:
+    """Where the counts come from, by those that were reported."""
+    if prompt is None and completion is None:
+        return "estimated"
+    return "mixed" if prompt is None or completion is None else "reported"
+
+
+def _is_above(most: int, usage: Usage) -> bool:
+    """Whether the provider reported more tokens of some kind than it can have used."""
+    counts = (
+        usage.prompt_tokens,
+        usage.completion_tokens,
+        usage.reasoning_tokens,
+        usage.cached_tokens,
+        usage.cache_write_tokens,
+    )
+    return any(count is not None and count > most for count in counts)
 
 
 def _count(tokens: int | None) -> int | None:

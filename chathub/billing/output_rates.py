@@ -79,11 +79,11 @@ class OutputRates:
             for row in rows
         }
 
-    def learn(self, lesson: Lesson) -> OutputRate | None:
+    def learn(self, lesson: Lesson | None) -> OutputRate | None:
         """Take in what a reply teaches; gives what is to be stored now."""
-        key = (lesson.provider, lesson.model)
-        if len(lesson.model) > _LONGEST_NAME:
+        if lesson is None or len(lesson.model) > _LONGEST_NAME:
             return None
+        key = (lesson.provider, lesson.model)
         learned = self._models.pop(key, None) or _Learned([], -_PLAIN)
         self._models[key] = learned
         if len(self._models) > _MOST_MODELS:
@@ -116,9 +116,11 @@ def load(tx: Transaction) -> OutputRates:
     return OutputRates(reversed(tx.all(tx.q.output_rates.list_newest, limit=_MOST_MODELS)))
 
 
-def store(tx: Transaction, rates: Iterable[OutputRate], now: int) -> None:
+def store(tx: Transaction, rates: Iterable[OutputRate | None], now: int) -> None:
     """Store what was learned of some models; of too many the oldest are deleted."""
     for rate in rates:
+        if rate is None:
+            continue
         tx.run(
             tx.q.output_rates.put,
             provider=rate.provider,

@@ -95,9 +95,9 @@ class SettlementQueue:
         return self.kept_bytes + size + _EACH <= MOST + spare
 
     async def store(self, what: str, work: Work[T], reservation_id: int = 0) -> T | None:
-        """Run a transaction; one that fails is kept, and None is returned. It goes on if the caller is
-        cancelled."""
-        return await self.finish(self._store(what, work, self._db.write_with_retry, _SPARE, reservation_id))
+        """Run a transaction; one that fails is kept, and None is returned. For a caller that may be cancelled
+        within ``finish``."""
+        return await self._store(what, work, self._db.write_with_retry, _SPARE, reservation_id)
 
     async def store_soon(self, what: str, work: Work[T]) -> T | None:
         """The same for what may be lost, and for a caller that should not wait for another program's lock: it

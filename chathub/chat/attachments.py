@@ -4,6 +4,7 @@ import hashlib
 import secrets
 from collections.abc import Iterable, Sequence
 
+from chathub.chat.trimming import newest_kept
 from chathub.database.rows.files import StoredFile
 from chathub.database.transaction import Transaction
 from chathub.errors import BadRequest, NotFound
@@ -91,16 +92,16 @@ def _find_or_insert_file(tx: Transaction, user_id: int, media_type: str, data: b
     return file_id
 
 
-def load_images(
-    tx: Transaction, message_ids: Sequence[int], most: int = MOST_BYTES_SENT
-) -> dict[int, list[Image]]:
-    """The images of the newest of these messages, together at most ``most`` bytes, by message. An image of
-    several messages counts for each of them."""
+def load_images(tx: Transaction, message_ids: Sequence[int], used: int = 0) -> dict[int, list[Image]]:
+    """The images of the newest of these messages, by message: as many as may be sent beside ``used`` bytes of
+    others. An image of several messages counts for each of them."""
     loaded: dict[int, list[Image]] = {}
-    for message_id in reversed(message_ids):
-        most -= tx.all(tx.q.files.get_size_for_message, message_id=message_id)[0].size
-        if most < 0:
-            break
+    sizes = (
+        (message_id, tx.all(tx.q.files.get_size_for_message, message_id=message_id)[0].size)
+        for message_id in reversed(message_ids)
+    )
+    count = newest_kept(sizes, used, MOST_BYTES_SENT)
+    for message_id in message_ids[len(message_ids) - count :]:
         rows = tx.all(tx.q.files.list_for_message, message_id=message_id)
         if rows := rows or tx.all(tx.q.files.list_made_for_message, message_id=message_id):
             loaded[message_id] = [

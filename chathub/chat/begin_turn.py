@@ -10,7 +10,7 @@ from chathub.billing import budgets
 from chathub.billing.budgets import BudgetState, Reservation
 from chathub.billing.interrupted import Asked
 from chathub.chat import attachments, removal
-from chathub.chat.context import attachments_in, estimate_history
+from chathub.chat.context import counts_of_history, images_made
 from chathub.chat.idempotency import RepeatedRequest, find_repeated_reply, remember_reply
 from chathub.chat.settle import as_it_ended
 from chathub.chat.title_text import title_of
@@ -179,7 +179,10 @@ def _decide(state: BudgetState, new_turn: NewTurn, history: Sequence[ContextMess
     if new_turn.bound is None:
         return _Decision(None, new_turn.refusal)
     # no more of the history is sent than the model's context window takes
-    past = min(estimate_history(history, new_turn.supports_vision), new_turn.history_characters // 4)
+    counts = counts_of_history(
+        history, images=new_turn.supports_vision, images_of_replies=new_turn.returns_images
+    )
+    past = min(new_turn.longest(counts), new_turn.history_characters // 4)
     bound = replace(new_turn.bound, prompt=new_turn.bound.prompt + past)
     try:
         return _Decision(budgets.size_reservation(state, bound), prompt=bound.prompt)
@@ -209,13 +212,8 @@ def _history_images(
     """The images of the history that are sent with the prompt, by message."""
     if not new_turn.supports_vision:
         return {}
-    remaining = attachments.MOST_BYTES_SENT - attachments.image_bytes(new_turn.prompt.images)
-    shown = [row.id for row in history if row.has_images or (new_turn.returns_images and _made_images(row))]
-    return attachments.load_images(tx, shown, remaining)
-
-
-def _made_images(row: ContextMessage) -> bool:
-    return any(attached.is_image for attached in attachments_in(row))
+    shown = [row.id for row in history if row.image_count or (new_turn.returns_images and images_made(row))]
+    return attachments.load_images(tx, shown, attachments.image_bytes(new_turn.prompt.images))
 
 
 # --- its messages

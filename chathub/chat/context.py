@@ -1,15 +1,15 @@
 """The messages that are sent to a provider: a conversation's history, cut to the model's context window."""
 
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import chain
 
 import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
+from chathub.chat.trimming import newest_kept
 from chathub.database.rows.messages import ContextMessage
-from chathub.formats.estimates import PER_IMAGE, PER_MESSAGE, estimate, estimate_messages
 from chathub.formats.loose_json import as_object
 from chathub.formats.media import IMAGES
 from chathub.formats.messages import (
@@ -22,7 +22,9 @@ from chathub.formats.messages import (
     content_of,
     user_message,
 )
+from chathub.formats.prompt_counts import IMAGE, PromptCounts, counts_of_messages
 from chathub.formats.reasoning import recorder
+from chathub.formats.text_counts import counts_of_text
 
 # the statuses of replies that are sent as history; a failed reply is not
 _SENT_STATUSES = ("done", "stopped", "interrupted")
@@ -43,15 +45,21 @@ class Attached(Struct, frozen=True):
         return bool(self.stored) and self.media_type in IMAGES
 
 
-def estimate_history(rows: Iterable[ContextMessage], supports_vision: bool) -> int:
-    """An upper bound on the tokens of a branch's messages."""
-    return sum(
-        estimate(row.content)
-        + estimate(row.tool_calls)
-        + PER_MESSAGE
-        + PER_IMAGE * (supports_vision and row.has_images)
-        for row in rows
-    )
+def counts_of_history(
+    rows: Sequence[ContextMessage], *, images: bool, images_of_replies: bool
+) -> PromptCounts:
+    """The counts of a branch's messages, all of them; with its images if they are sent."""
+    texts = [text for row in rows for text in (row.content, row.tool_calls)]
+    # what a provider wants back of its reasoning is about as long as the reasoning
+    texts += [" " * len(row.state) for row in rows if row.state]
+    number = sum(row.image_count for row in rows) if images else 0
+    number += sum(map(images_made, rows)) if images and images_of_replies else 0
+    return PromptCounts(counts_of_text("\n".join(texts)), messages=len(rows), media=IMAGE.times(number))
+
+
+def images_made(row: ContextMessage) -> int:
+    """How many images of a reply are stored."""
+    return sum(attached.is_image for attached in attachments_in(row))
 
 
 def build(
@@ -62,30 +70,38 @@ def build(
     system_prompt: str | None,
     window: int,
     reply_room: int,
+    tokens_of: Callable[[PromptCounts], int],
 ) -> list[Message]:
-    """The system prompt, as many of the newest whole turns as fit, and the prompt, in that order.
+    """The system prompt, the newest whole turns, and the prompt, in that order: all turns if they fit, else
+    as many as ``newest_kept`` says.
 
     ``history`` is the branch before the prompt, oldest first, and ``images`` are the images of its messages.
     ``window`` is the model's context window and ``reply_room`` the part of it to keep free for the reply
-    (never more than half), both in tokens. The system prompt and the prompt are always sent, and with tool
-    results also the turn that called the tools.
+    (never more than half), both in tokens; ``tokens_of`` says how many tokens messages are. The system prompt
+    and the prompt are always sent, and with tool results also the turn that called the tools.
     """
     first = [Message("system", system_prompt)] if system_prompt else []
     turns, calling = _turns(history, images)
     last = [*calling, *prompt] if prompt[0].role == "tool" else prompt
-    remaining = window - min(reply_room, window // 2) - estimate_messages(first + last)
-    oldest = len(turns)
-    while oldest and (remaining := remaining - estimate_messages(turns[oldest - 1])) >= 0:
-        oldest -= 1
-    return [*first, *chain.from_iterable(turns[oldest:]), *last]
+
+    def size_of(messages: list[Message]) -> int:
+        return tokens_of(counts_of_messages(messages))
+
+    room = window - min(reply_room, window // 2) - size_of(first)
+    sizes = ((turn_id, size_of(messages)) for turn_id, messages in reversed(turns))
+    kept = turns[len(turns) - newest_kept(sizes, size_of(last), room) :]
+    return [*first, *chain.from_iterable(messages for _, messages in kept), *last]
 
 
-def _turns(history: Iterable[ContextMessage], images: Images) -> tuple[list[list[Message]], list[Message]]:
-    """The completed turns, and the turn at the end that waits for tool results.
+def _turns(
+    history: Iterable[ContextMessage], images: Images
+) -> tuple[list[tuple[int, list[Message]]], list[Message]]:
+    """The completed turns, each with the id of its last message, and the turn at the end that waits for tool
+    results.
 
     A turn whose reply failed or is empty is left out, and so is one whose tool calls got no results.
     """
-    turns: list[list[Message]] = []
+    turns: list[tuple[int, list[Message]]] = []
     turn: list[Message] = []
     for row in history:
         if row.role == "user":
@@ -95,7 +111,7 @@ def _turns(history: Iterable[ContextMessage], images: Images) -> tuple[list[list
         elif turn and row.status in _SENT_STATUSES and (message := _reply_message(row, images)):
             turn = [*turn, message]
             if not row.tool_calls:
-                turns.append(turn)
+                turns.append((row.id, turn))
                 turn = []
         else:
             turn = []

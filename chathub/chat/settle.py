@@ -5,7 +5,7 @@ from typing import TypeVar
 
 from msgspec.structs import replace
 
-from chathub.billing import budgets, ledger, output_rates
+from chathub.billing import budgets, ledger, output_rates, token_weights
 from chathub.billing.ledger import AttemptOwner
 from chathub.chat.turn import Kind, Settlement, Turn, status_columns
 from chathub.database.rows.messages import ContextMessage, PastReply
@@ -63,7 +63,8 @@ def settle(tx: Transaction, turn: Turn, settlement: Settlement) -> Budget | None
         month=settlement.owner.month,
     )
     budgets.release(tx, turn.reservation_id)
-    output_rates.store(tx, settlement.rates, now)
+    output_rates.store(tx, [settlement.rate], now)
+    token_weights.store(tx, settlement.lesson, now)
     if settlement.key_id is not None:
         key_pool.record_success(tx, settlement.key_id, settlement.attempts[-1].model, now)
     return budgets.warning(tx, settlement.owner)

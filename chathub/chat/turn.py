@@ -1,6 +1,7 @@
 """The data of a turn: its request, what is stored at its beginning, and what is stored at its end."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Literal
 
 from msgspec import Struct
@@ -9,12 +10,13 @@ from msgspec.structs import replace
 from chathub.accounts.caller import Caller
 from chathub.billing.budgets import BudgetOwner, UsageBound
 from chathub.billing.ledger import UsageCost
+from chathub.billing.token_weights import Lesson, TokenWeights
 from chathub.clock import Month
 from chathub.database.rows.messages import ContextMessage
 from chathub.database.rows.output_rates import OutputRate
 from chathub.errors import ChatHubError
-from chathub.formats.estimates import estimate_prompt
 from chathub.formats.messages import Attempt, Image, Message, user_message
+from chathub.formats.prompt_counts import PromptCounts, counts_of_prompt
 from chathub.formats.registry import TAKE_OWN_IMAGES
 from chathub.limits.request_memory import RequestBody
 from chathub.providers.candidates import Candidates
@@ -110,13 +112,15 @@ class NewTurn(Struct, frozen=True, kw_only=True):
     ``options`` are stored with the prompt, for another reply to it. With a ``refusal`` the reply is stored
     as failed. The history's images are read only if the model ``supports_vision``, those of replies only if
     an endpoint takes them (``returns_images``). ``bound`` is what the turn may use, without the history
-    (None: nothing, the turn is refused). ``untitled`` is the title of a new conversation whose prompt gives
-    none. ``is_incomplete``: only a part of the prompt is stored.
+    (None: nothing, the turn is refused); ``longest`` gives the most tokens that messages may be. ``untitled``
+    is the title of a new conversation whose prompt gives none. ``is_incomplete``: only a part of the prompt
+    is stored.
     """
 
     branch_point: BranchPoint
     owner: BudgetOwner
     bound: UsageBound | None
+    longest: Callable[[PromptCounts], int]
     prompt: Prompt
     options: JsonObject
     idempotency_key: IdempotencyKey | None
@@ -188,7 +192,8 @@ class Settlement(Struct, frozen=True, kw_only=True):
     ``requested_model`` is the name in the request. ``attempts`` were made with ``models`` (by name), the last
     with ``model``; ``end_reason`` is how it ended, for the ledger. ``key_id`` is the API key of a successful
     reply. ``was_saved``: parts of the text are on disk; ``is_cut``: the rest of it is lost. ``tool_calls``,
-    ``state`` and ``sources`` are JSON. ``prompt_estimate`` is for failed attempts, ``rates`` were learned.
+    ``state`` and ``sources`` are JSON. ``prompt_estimate`` is for failed attempts; ``lesson`` and ``rate``
+    are what the reported usage has taught.
     """
 
     owner: BudgetOwner
@@ -208,7 +213,8 @@ class Settlement(Struct, frozen=True, kw_only=True):
     end_reason: str
     usage_cost: UsageCost
     prompt_estimate: int = 0
-    rates: list[OutputRate] = []
+    lesson: Lesson | None = None
+    rate: OutputRate | None = None
     is_cut: bool = False
 
     def without_text(self) -> "Settlement":
@@ -255,7 +261,7 @@ class TurnRequest(Struct, frozen=True):
     @property
     def is_large(self) -> bool:
         """Whether more than a text and short options would be stored."""
-        has_bulky_options = any(name in BULKY for name in self.options.stored())
+        has_bulky_options = any(getattr(self.options, name) for name in BULKY)
         is_shortened = self.prompt.shortened() != self.prompt
         return self.branch_point.kind != "again" and (has_bulky_options or is_shortened)
 
@@ -267,13 +273,16 @@ class TurnRequest(Struct, frozen=True):
             return None
         return FinalStatus("error", error.reason, error.status, "error", error.retry_after)
 
-    def new_turn(self, month: Month, language: Language) -> NewTurn:
+    def new_turn(self, month: Month, language: Language, token_weights: TokenWeights) -> NewTurn:
         """The turn to be stored; ``language`` is that of a title which is not the prompt's."""
         candidates = None if isinstance(self.candidates, ChatHubError) else self.candidates
+        models = list(candidates.models.values()) if candidates else []
+        longest = partial(token_weights.longest, models)
         return NewTurn(
             branch_point=self.branch_point,
             owner=BudgetOwner(self.caller.id, self.caller.token_id, month),
-            bound=self._bound(candidates) if candidates else None,
+            bound=self._bound(candidates, longest) if candidates else None,
+            longest=longest,
             prompt=self.prompt,
             options=self.options.stored(),
             idempotency_key=self.idempotency_key,
@@ -291,10 +300,10 @@ class TurnRequest(Struct, frozen=True):
             ),
         )
 
-    def _bound(self, candidates: Candidates) -> UsageBound:
+    def _bound(self, candidates: Candidates, longest: Callable[[PromptCounts], int]) -> UsageBound:
         """What the turn may use, without the history."""
         options = self.options
         system = [Message("system", options.system_prompt)] if options.system_prompt else []
         messages = [*system, *self.prompt.messages()]
-        prompt = estimate_prompt(messages, options.tools or [], options.response_format)
-        return UsageBound.of(candidates, prompt, options.max_tokens)
+        counts = counts_of_prompt(messages, options.tools or [], options.response_format)
+        return UsageBound.of(candidates, longest(counts), options.max_tokens)

@@ -71,7 +71,7 @@ def reconcile(config: Config, arguments: argparse.Namespace) -> int:
     providers = arguments.provider or bill.providers
     books = _read_ledger(config.database, providers, first, last, bill.zone)
     _convert(bill, arguments.rate)
-    comparison = compare(bill, books, first, last, bill.zone, {})
+    comparison = compare(bill, books, first, last, bill.zone)
     heading = Heading(
         ", ".join(path.name for path in arguments.file),
         " and ".join(bill.titles),

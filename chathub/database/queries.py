@@ -32,6 +32,7 @@ from chathub.database.rows.schema import Schema
 from chathub.database.rows.sessions import Sessions
 from chathub.database.rows.settings import Settings
 from chathub.database.rows.throttles import Throttles
+from chathub.database.rows.token_weights import TokenWeights
 from chathub.database.rows.usage import Usage
 from chathub.database.rows.users import Users
 from chathub.database.rows.verification_codes import VerificationCodes
@@ -79,6 +80,7 @@ class Queries:
     sessions: Sessions
     settings: Settings
     throttles: Throttles
+    token_weights: TokenWeights
     usage: Usage
     users: Users
     verification_codes: VerificationCodes

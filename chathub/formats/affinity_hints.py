@@ -1,6 +1,7 @@
 """What the requests of one conversation have in common: a field that names it, else the prompt's head."""
 
 import hashlib
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -13,9 +14,12 @@ from chathub.formats.raw_json import ABSENT, value_of
 _FIELDS = ("prompt_cache_key", "session_id", "metadata", "user")
 # headers of coding agents with the name of their session
 _HEADERS = ("x-claude-code-session-id", "x-session-id", "session-id", "session_id", "x-session-affinity")
-_HEAD_FIELDS = ("system", "tools", "functions")
+_TOOLS = ("tools", "functions")
 # messages among which the first one of the user is looked for
 _MOST_BEFORE = 100
+# markers for a provider's cache move from turn to turn; what stood between them and other fields goes too
+_MARKER = re.compile(rb'"cache_control"\s*:\s*(?:\{[^{}]*\}|null)')
+_BETWEEN = b", \t\r\n"
 # begins a line of Claude Code's instructions that differs in each request
 _BILLING = "x-anthropic-billing-header:"
 
@@ -57,16 +61,21 @@ def _text_of(name: str, value: Raw) -> str:
 
 
 def _digest_of_head(fields: Mapping[str, Raw]) -> str:
-    """The digest of the instructions, the tools and the first message of the user."""
+    """The digest of the tools, the instructions and the first message of the user."""
     digest = hashlib.blake2b(digest_size=16)
-    for value in _head(fields):
+    for name in _TOOLS:
+        if name in fields:
+            # as they are written: to decode the tools of a coding agent takes milliseconds
+            digest.update(_MARKER.sub(b"", bytes(fields[name])).translate(None, _BETWEEN))
+    for value in _said_first(fields):
         for text in _texts(value_of(value, _any)):
             digest.update(text.encode("utf-8", "surrogatepass") + b"\0")
     return digest.hexdigest()
 
 
-def _head(fields: Mapping[str, Raw]) -> Iterator[Raw]:
-    yield from (fields[name] for name in _HEAD_FIELDS if name in fields)
+def _said_first(fields: Mapping[str, Raw]) -> Iterator[Raw]:
+    if system := fields.get("system"):
+        yield system
     for message in (value_of(fields.get("messages", ABSENT), _list) or [])[:_MOST_BEFORE]:
         yield message
         role = value_of(message, _role)

@@ -12,9 +12,9 @@ from msgspec import Raw
 from chathub.errors import ChatHubError
 from chathub.formats import sse
 from chathub.formats.client_request import ClientRequest
-from chathub.formats.estimates import estimate_bytes, estimate_prompt
 from chathub.formats.events import Event
 from chathub.formats.messages import ChatRequest, Endpoint, File, Image, Message, UpstreamRequest
+from chathub.formats.prompt_counts import PromptCounts, counts_of_body, counts_of_prompt, counts_of_unreadable
 from chathub.formats.quirks.table import Quirks
 from chathub.formats.stream_decoder import StreamDecoder
 
@@ -114,24 +114,25 @@ def as_requested(client_format: ClientFormat, body: bytes, events: list[Event], 
         return encoder.feed(events) + encoder.end()
 
 
-def estimate_request(request: ClientRequest) -> int:
-    """About how many tokens the prompt of a decoded request is."""
-    return estimate_prompt(request.messages, request.tools, request.params.get("response_format"))
+def counts_of_request(request: ClientRequest) -> PromptCounts:
+    """What the prompt of a decoded request is made of."""
+    return counts_of_prompt(request.messages, request.tools, request.params.get("response_format"))
 
 
-def estimated_prompt(client_format: ClientFormat) -> int:
-    """About how many tokens the prompt is, by its content.
+def counts_of_decoded(client_format: ClientFormat) -> PromptCounts:
+    """What the prompt is made of, by its content.
 
     Raises:
         BadRequest: what ChatHub cannot read.
     """
-    return estimate_request(client_format.decode_request())
+    return counts_of_request(client_format.decode_request())
 
 
-def longest_prompt(client_format: ClientFormat) -> int:
-    """The most tokens that the prompt may be, by the size of the body: a body that is only forwarded is not
-    decoded. Where it may hold images, whose size says nothing, it is."""
-    if b"base64" in client_format.body:
-        with contextlib.suppress(ChatHubError):
-            return estimated_prompt(client_format)
-    return estimate_bytes(client_format.body)
+def most_counts(client_format: ClientFormat) -> PromptCounts:
+    """What the prompt is made of at most, by the body: a body that is only forwarded is not decoded. Where it
+    may hold images, whose size says nothing, it is."""
+    if counts := counts_of_body(client_format.body):
+        return counts
+    with contextlib.suppress(ChatHubError):
+        return counts_of_decoded(client_format)
+    return counts_of_unreadable(client_format.body)

@@ -1,39 +1,108 @@
-"""Estimates of the tokens of texts, messages and prompts, for as long as no provider reports them."""
+"""Estimates of tokens, for as long as no provider reports them: what they are about, and an upper bound.
 
+The weights are fitted to the tokenizers of OpenAI and DeepSeek (docs/decisions/counting-tokens.md). What a
+model's own provider reports adjusts them: ``billing/token_weights.py``.
+"""
+
+import math
 from collections.abc import Iterable
-from typing import Any
+from typing import NamedTuple
 
-import msgspec
-
-from chathub.formats.messages import (
-    Audio,
-    File,
-    Image,
-    Message,
-    NativeBlock,
-    Part,
-    TextPart,
-    Thought,
-    ToolCall,
-)
-from chathub.schemas.json import JsonObject
+from chathub.formats.messages import Message, ToolCall
+from chathub.formats.prompt_counts import PromptCounts, counts_of_messages
+from chathub.formats.text_counts import Counts
 
 # role, separators and the like, as OpenAI's counting guide has them
 PER_MESSAGE = 4
-# providers count an image as between 85 and 1,600 tokens, by its size
-PER_IMAGE = 1000
-# bytes of a document or recording for each of its tokens, about
-_BYTES_PER_TOKEN = 100
-# bytes that do not begin a character, in UTF-8
-_CONTINUATION = bytes(range(0x80, 0xC0))
-_PIECE = 1024 * 1024
-# tokens of a reply without a length limit
-DEFAULT_REPLY_TOKENS = 4096
+
+# tokens of each count, about: in the order of ``Counts``
+_EXPECTED = Counts(
+    plain=0.145,
+    strong=0.29,
+    marks=0.94,
+    long_runs=0.65,
+    breaks=1.4,
+    indents=-0.72,
+    common=0.73,
+    latin=1.5,
+    other_bytes=0.22,
+)
+# at most. Letters, digits and punctuation have a lower bound besides: a quarter token a character
+_LONGEST = Counts(
+    plain=0.07,
+    strong=0.47,
+    marks=0.8,
+    long_runs=2.2,
+    breaks=1.4,
+    indents=0.0,
+    common=1.5,
+    latin=1.5,
+    other_bytes=1.0,
+)
+_LEAST_OF_ASCII = 0.25
+
+
+class Parts(NamedTuple):
+    """The expected tokens of a prompt, by what they are of."""
+
+    words: float = 0.0
+    strong: float = 0.0
+    marks: float = 0.0
+    common: float = 0.0
+    latin: float = 0.0
+    others: float = 0.0
+    schemas: float = 0.0
+    messages: float = 0.0
+    media: float = 0.0
+    request: float = 1.0
+
+
+def parts_of(counts: PromptCounts) -> Parts:
+    """The expected tokens of a prompt by parts, as far as the text alone tells."""
+    text, weight = counts.text, _EXPECTED
+    words = text.plain * weight.plain + text.long_runs * weight.long_runs + text.indents * weight.indents
+    return Parts(
+        words=max(words, 0.01 * text.plain),
+        strong=text.strong * weight.strong + text.breaks * weight.breaks,
+        marks=text.marks * weight.marks,
+        common=text.common * weight.common,
+        latin=text.latin * weight.latin,
+        others=text.other_bytes * weight.other_bytes,
+        schemas=_sum(counts.schemas, weight),
+        messages=float(PER_MESSAGE * counts.messages),
+        media=float(counts.media.expected),
+    )
+
+
+def expected(counts: PromptCounts) -> int:
+    """About how many tokens a prompt is."""
+    return math.ceil(sum(parts_of(counts)) - 1)
+
+
+def longest(counts: PromptCounts) -> int:
+    """The most tokens that a prompt may be, by nearly any tokenizer."""
+    text = counts.text.plus(counts.schemas)
+    wide = text.common * _LONGEST.common + text.latin * _LONGEST.latin + text.other_bytes
+    narrow = _sum(text._replace(common=0, latin=0, other_bytes=0), _LONGEST)
+    tokens = max(narrow, _LEAST_OF_ASCII * text.ascii) + wide + PER_MESSAGE * counts.messages
+    return math.ceil(tokens) + counts.media.longest
+
+
+def _sum(counts: Counts, weights: Counts) -> float:
+    return sum(count * weight for count, weight in zip(counts, weights, strict=True))
+
+
+def estimate_messages(messages: Iterable[Message]) -> int:
+    """About how many tokens messages are."""
+    return expected(counts_of_messages(messages))
+
+
+# --- replies
 
 
 class TokenCounter:
-    """Estimates the tokens of a text that comes in pieces: a quarter token a Latin character, four fifths a
-    Chinese one.
+    """Estimates the tokens of a reply that comes in pieces, at little cost: a quarter token a Latin
+    character, four fifths a Chinese one.
 
     The estimate may be a third off; a count that the provider reports is used instead.
     """
@@ -50,59 +119,17 @@ class TokenCounter:
 
     @property
     def tokens(self) -> int:
-        return _tokens(self._characters, self._bytes)
-
-
-def _tokens(characters: int, size: int) -> int:
-    # a Chinese character takes three bytes in UTF-8, a Latin one takes one
-    wide = min(characters, (size - characters) // 2)
-    return (characters - wide + 3) // 4 + (wide * 4 + 4) // 5
+        # a Chinese character takes three bytes in UTF-8, a Latin one takes one
+        wide = min(self._characters, (self._bytes - self._characters) // 2)
+        return (self._characters - wide + 3) // 4 + (wide * 4 + 4) // 5
 
 
 def estimate(text: str) -> int:
-    """About how many tokens a text is, as ``TokenCounter`` counts."""
+    """About how many tokens a text of a reply is, as ``TokenCounter`` counts."""
     counter = TokenCounter()
     counter.add(text)
     return counter.tokens
 
 
-def estimate_bytes(data: bytes) -> int:
-    """``estimate`` of a text in UTF-8, in pieces: one call for a long text would stop every thread."""
-    if data.isascii():
-        return _tokens(len(data), len(data))
-    pieces = (data[at : at + _PIECE] for at in range(0, len(data), _PIECE))
-    characters = sum(len(piece.translate(None, _CONTINUATION)) for piece in pieces)
-    return _tokens(characters, len(data))
-
-
 def estimate_calls(calls: Iterable[ToolCall]) -> int:
     return sum(estimate(call.name) + estimate(call.arguments) for call in calls)
-
-
-def _estimate_part(part: Part) -> int:
-    match part:
-        case TextPart(text) | Thought(text) | NativeBlock(_, _, text):
-            return estimate(text)
-        case ToolCall():
-            return estimate_calls([part])
-        case Audio(_, data) | File(_, data):
-            return PER_IMAGE + len(data) // _BYTES_PER_TOKEN
-        case Image():
-            return PER_IMAGE
-
-
-def estimate_messages(messages: Iterable[Message]) -> int:
-    return sum(PER_MESSAGE + sum(_estimate_part(part) for part in message.parts) for message in messages)
-
-
-def estimate_prompt(messages: Iterable[Message], tools: list[JsonObject], response_format: Any = None) -> int:
-    """About how many tokens a prompt is, with the descriptions of the tools and of the response format."""
-    descriptions = ""
-    if tools or response_format:
-        descriptions = msgspec.json.encode([tools, response_format]).decode()
-    return estimate_messages(messages) + estimate(descriptions)
-
-
-def reply_tokens(longest: int | None) -> int:
-    """How many tokens to keep free for a reply; ``longest`` is the model's limit, None if it has none."""
-    return min(longest or DEFAULT_REPLY_TOKENS, DEFAULT_REPLY_TOKENS)

@@ -46,8 +46,8 @@ def with_stream(fields: Mapping[str, Raw], *, stream: bool) -> dict[str, Raw]:
 
 def _written(fields: Mapping[str, Raw]) -> bytes:
     """Fields as a JSON object. Long ones come last and are copied once: an encoder whose buffer grows takes
-    five times as long."""
-    long = {name: raw for name, raw in fields.items() if memoryview(raw).nbytes > _LONG}
+    five times as long. So do short messages, for a body must begin as the one of the turn before."""
+    long = {name: raw for name, raw in fields.items() if name == "messages" or memoryview(raw).nbytes > _LONG}
     head = msgspec.json.encode({name: raw for name, raw in fields.items() if name not in long})
     pieces: list[bytes | Raw] = [head[:-1]]
     for name, raw in long.items():

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Sequence
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 from msgspec import Struct, field
 from msgspec.structs import replace
@@ -77,7 +77,14 @@ class NativeBlock(Struct, frozen=True):
     text: str = ""
 
 
-Part = TextPart | Image | File | Audio | Thought | ToolCall | NativeBlock
+class CachePoint(Struct, frozen=True):
+    """A client's marker: the provider is to keep the prompt up to here in its cache, for five minutes or for
+    an hour."""
+
+    ttl: Literal["5m", "1h"] = "5m"
+
+
+Part = TextPart | Image | File | Audio | Thought | ToolCall | NativeBlock | CachePoint
 P = TypeVar("P", bound=Part)
 
 
@@ -170,6 +177,8 @@ def _part_size(part: Part) -> int:
             size = len(name) + len(arguments)
         case NativeBlock(_, block):
             size = len(str(block))
+        case CachePoint():
+            size = 0
         case _:
             size = len(part.data)
     return _PER_PART + size
@@ -181,7 +190,8 @@ class ChatRequest(Struct, frozen=True):
     ``params`` holds only what the user set (``temperature``, ``max_tokens``, ``stop`` …), under the
     names of OpenAI's Chat Completions; ``tools`` and ``tool_choice`` are as in that API too. ``extra`` are
     fields that go unchanged to providers of OpenAI's format. ``caller_id`` is the user that the request is
-    made for: quirks that it teaches count for that user first.
+    made for: quirks that it teaches count for that user first. ``cache_key`` names the conversation to a
+    provider that keeps its prompts in a cache; it says nothing of the conversation.
     """
 
     base_url: str
@@ -194,6 +204,7 @@ class ChatRequest(Struct, frozen=True):
     tool_choice: Any = None
     extra: JsonObject = field(default_factory=dict)
     caller_id: int = 0
+    cache_key: str = ""
 
     @property
     def requests_media(self) -> bool:

@@ -11,12 +11,26 @@ from chathub.formats.quirks.table import Quirks
 from chathub.formats.stream_decoder import StreamDecoder
 
 
+class TokenCounting(Protocol):
+    """How providers of a format count the tokens of a prompt that is not sent."""
+
+    def count_request(self, sent: UpstreamRequest, model: str) -> UpstreamRequest:
+        """The request that counts the tokens of a chat request to ``model``."""
+
+    def decode_count(self, body: bytes) -> int | None:
+        """The tokens in a response; None if there are none."""
+
+
 class ProviderFormat(Protocol):
     """The provider's side of a format, as each vendor's package has it. Functions of a base URL raise
     ``ValueError`` where it is unfit (``urls.origin``)."""
 
     # fields of OpenAI's that form the reply and that this format has not (``needs``)
     LACKED_FIELDS: tuple[str, ...]
+
+    # None: providers of the format do not count
+    @property
+    def count_tokens(self) -> TokenCounting | None: ...
 
     def encode_request(self, chat_request: ChatRequest, quirks: Quirks | None = None) -> UpstreamRequest:
         """The HTTP request for ``chat_request``; without ``quirks`` they are looked up."""

@@ -6,6 +6,7 @@ from chathub.formats import estimates, forwarding, openai
 from chathub.formats.events import Failure
 from chathub.formats.messages import Endpoint, UpstreamRequest
 from chathub.formats.passed_headers import passed_headers
+from chathub.formats.prompt_counts import counts_of_body, counts_of_unreadable
 from chathub.gateway.failures import without_secrets
 from chathub.gateway.forwarded_request import forwardable
 from chathub.gateway.piping import without_key
@@ -20,7 +21,7 @@ from chathub.upstream.failover import Trial
 
 
 class EmbeddingRequest:
-    """A request of ``POST /v1/embeddings``: its fields, its model, and the estimate of its tokens.
+    """A request of ``POST /v1/embeddings``: its fields, its model, and its tokens, about and at most.
 
     Raises:
         BadRequest: the body is not valid.
@@ -30,7 +31,10 @@ class EmbeddingRequest:
         body = readable(body)
         self.fields = openai.decode_fields(body)
         self.model = openai.decode_head(body).model
-        self.tokens = estimates.estimate_bytes(body)
+        given = openai.count_token_ids(self.fields)
+        counts = counts_of_body(body) or counts_of_unreadable(body)
+        self.tokens = estimates.expected(counts) if given is None else given
+        self.longest = estimates.longest(counts) if given is None else given
 
 
 class EmbeddingExchange:

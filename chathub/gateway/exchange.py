@@ -6,7 +6,6 @@ encoded in the other.
 """
 
 import asyncio
-import contextlib
 from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack
 from functools import partial
@@ -15,15 +14,13 @@ from typing import ParamSpec, TypeVar
 import aiohttp
 from msgspec.structs import replace
 
-from chathub.billing.caps import reply_cap
+from chathub.billing.caps import gateway_cap
 from chathub.config import Config
-from chathub.errors import ChatHubError
 from chathub.formats.client_format import (
     ClientFormat,
     StreamEncoder,
     as_requested,
-    estimate_request,
-    estimated_prompt,
+    counts_of_request,
 )
 from chathub.formats.client_request import ClientRequest
 from chathub.formats.events import Attachment, Event, Failure, Usage
@@ -34,6 +31,7 @@ from chathub.gateway.event_splitter import EventSplitter
 from chathub.gateway.failures import public_failure, without_secrets
 from chathub.gateway.forwarded_request import ForwardedRequest
 from chathub.gateway.piping import TOO_LONG, pipe, without_key
+from chathub.gateway.prompt_counter import PromptCounter
 from chathub.gateway.request import GatewayRequest
 from chathub.gateway.sink import Sink
 from chathub.gateway.thought_memory import ThoughtMemory
@@ -53,7 +51,7 @@ class Exchange:
     """The attempts of one request. ``body`` is the reply if it is a whole body and no stream; ``candidate``
     is the candidate that was tried last.
 
-    ``longest_prompt`` is an upper bound on the prompt's tokens; ``headers`` are the client's, in lower case.
+    ``prompts`` counts the prompt's tokens; ``headers`` are the client's, in lower case.
     """
 
     def __init__(
@@ -65,7 +63,7 @@ class Exchange:
         client_format: ClientFormat,
         headers: Mapping[str, str],
         sink: Sink,
-        longest_prompt: int,
+        prompts: PromptCounter,
         thoughts: ThoughtMemory,
     ) -> None:
         self._client = client
@@ -76,7 +74,7 @@ class Exchange:
         self._format = client_format
         self._headers = headers
         self._sink = sink
-        self._longest_prompt = longest_prompt
+        self._prompts = prompts
         self.body: bytes | None = None
         self.candidate = request.candidates.in_order[0]
 
@@ -93,7 +91,9 @@ class Exchange:
             return Trial(meter, partial(self._forward if self._streams else self._forward_slowly, meter))
         request = await self._off_loop(self._decoded_request)
         self.candidate = candidate
-        queue = EventQueue(await self._off_loop(estimate_request, request), limit)
+        counts = await self._off_loop(counts_of_request, request)
+        queue = EventQueue(self._prompts.expected(candidate.model, counts), limit)
+        queue.prompt_counts = counts
         queue.memory = self._request.memory
         if not request.stream:
             queue.collect(self._request.memory)
@@ -110,7 +110,7 @@ class Exchange:
 
     def _add_meter(self, meter: UsageMeter) -> None:
         meter.is_streamed = self._format.stream and self._streams
-        meter.longest_prompt = self._longest_prompt
+        meter.longest_prompt = self._prompts.longest
         meter.thoughts = self._thoughts.recorder(self._request.user_id, self.candidate.model.upstream_name)
         self._request.add_meter(meter, self.candidate.model)
 
@@ -119,18 +119,13 @@ class Exchange:
         """Whether the provider is to send what the client requested; a stream of some models is not."""
         return self.candidate.model.supports_streaming or not self._format.stream
 
-    async def estimate_prompts(self) -> None:
-        """Estimate the prompt's tokens where the provider did not report them. This decodes the request: the
-        size of the body also counts its JSON."""
-        for meter in self._request.meters:
-            if meter.lacks_prompt_tokens and not meter.prompt_estimate:
-                meter.prompt_estimate = self._longest_prompt
-                with contextlib.suppress(ChatHubError):
-                    meter.prompt_estimate = await self._off_loop(estimated_prompt, self._format)
+    async def count_prompts(self) -> None:
+        """Count what the prompt is made of, for the meters that need it."""
+        await self._prompts.count(self._request.meters)
 
     async def _settle(self) -> None:
         """Settle the request: its usage is in the ledger before its client has the last byte."""
-        await self.estimate_prompts()
+        await self.count_prompts()
         await self._request.settle()
 
     async def _off_loop(self, fn: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
@@ -236,13 +231,11 @@ class Exchange:
             await asyncio.wait([reading])
 
     def _chat_request(self, request: ClientRequest) -> ChatRequest:
-        model, reserved = self.candidate.model, self._request.reply_cap
-        params, extra = request.params, request.extra
-        if reserved is not None:
-            asked = params.get("max_tokens")
-            cap = reply_cap(asked, reserved, model.max_tokens)
-            if cap is not None and cap != asked:
-                params, extra = lowered(params, cap), smaller_budgets(extra, cap)
+        model, params, extra = self.candidate.model, request.params, request.extra
+        asked = params.get("max_tokens")
+        cap = gateway_cap(asked, self._request.reply_cap, model.max_tokens)
+        if cap is not None and cap != asked:
+            params, extra = lowered(params, cap), smaller_budgets(extra, cap)
         return ChatRequest(
             "",
             model.upstream_name,

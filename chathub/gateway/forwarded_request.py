@@ -5,7 +5,7 @@ from functools import partial
 
 from msgspec import Raw, Struct
 
-from chathub.billing.caps import reply_cap
+from chathub.billing.caps import gateway_cap
 from chathub.formats import forwarding
 from chathub.formats.client_format import ClientFormat, Recall
 from chathub.formats.messages import ChatRequest, Endpoint, File, Image, Message, UpstreamRequest
@@ -56,8 +56,8 @@ class ForwardedRequest(Struct, frozen=True):
         return await self.offload.run(size, self._written, fields, endpoint, quirks)
 
     def _written(self, fields: Mapping[str, Raw], endpoint: Endpoint, quirks: Quirks) -> UpstreamRequest:
-        model, reserved = self.candidate.model, self.request.reply_cap
-        cap = None if reserved is None else reply_cap(None, reserved, model.max_tokens)
+        model = self.candidate.model
+        cap = gateway_cap(self.client_format.max_tokens, self.request.reply_cap, model.max_tokens)
         stream = quirks.streams_only or (self.client_format.stream and model.supports_streaming)
         fields = self.client_format.completed(fields, model.upstream_name, quirks, self.recall)
         return self.client_format.forwarded(

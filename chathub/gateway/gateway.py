@@ -5,12 +5,14 @@
 
 import asyncio
 from collections.abc import Mapping
+from functools import partial
 
 from chathub.accounts.caller import Caller
+from chathub.billing.token_weights import TokenWeights
 from chathub.config import Config
 from chathub.errors import BadRequest, NotFound, UnknownModel
 from chathub.formats.affinity_hints import hint_of
-from chathub.formats.client_format import ClientFormat, longest_prompt
+from chathub.formats.client_format import ClientFormat, most_counts
 from chathub.formats.events import Failure
 from chathub.formats.messages import Endpoint
 from chathub.formats.needs import needs_of
@@ -18,9 +20,11 @@ from chathub.gateway.embeddings import EmbeddingExchange, EmbeddingRequest
 from chathub.gateway.exchange import Exchange
 from chathub.gateway.failures import error_for, public_failure
 from chathub.gateway.metering import Metering
+from chathub.gateway.prompt_counter import PromptCounter
 from chathub.gateway.request import GatewayRequest
 from chathub.gateway.sink import Sink
 from chathub.gateway.thought_memory import ThoughtMemory
+from chathub.gateway.token_counts import TokenCount, TokenCounts
 from chathub.offload import Offload
 from chathub.providers.candidates import Candidate, Candidates
 from chathub.providers.requirements import Requirements
@@ -43,6 +47,7 @@ class Gateway:
         key_reports: KeyReports,
         metering: Metering,
         registry: Registry,
+        token_weights: TokenWeights,
     ) -> None:
         self._client = client
         self._config = config
@@ -51,7 +56,9 @@ class Gateway:
         self._key_reports = key_reports
         self._metering = metering
         self._registry = registry
+        self._token_weights = token_weights
         self._thoughts = ThoughtMemory()
+        self._token_counts = TokenCounts(client, offload, key_reports, token_weights)
 
     async def respond(
         self, caller: Caller, client_format: ClientFormat, headers: Mapping[str, str], sink: Sink
@@ -63,11 +70,12 @@ class Gateway:
             ConnectionError: the client left.
         """
         size = len(client_format.body)
-        longest = await self._offload.run(size, longest_prompt, client_format)
+        counts = await self._offload.run(size, most_counts, client_format)
         needs = await self._offload.run(size, needs_of, client_format.fields, client_format.wire_format)
         hint = await self._offload.run(size, hint_of, client_format.fields, headers)
         # nothing is awaited between resolving and registering: the removal of an API key must find the run
         candidates = self._resolve(caller, client_format.model, Requirements(*needs), hint)
+        longest = self._token_weights.longest(candidates.models.values(), counts)
         metered = self._metering.metered(
             caller,
             candidates,
@@ -85,7 +93,7 @@ class Gateway:
                 client_format,
                 headers,
                 sink,
-                longest,
+                PromptCounter(client_format, self._token_weights, self._offload, longest),
                 self._thoughts,
             )
             work = self._exchanged(exchange, request, client_format, sink)
@@ -109,7 +117,23 @@ class Gateway:
         except TimeoutError:
             return Failure.found("reply_took_too_long", kind="timeout")
         finally:
-            await exchange.estimate_prompts()
+            await exchange.count_prompts()
+
+    async def count_tokens(
+        self, caller: Caller, client_format: ClientFormat, headers: Mapping[str, str]
+    ) -> TokenCount:
+        """How many tokens the prompt of a request is.
+
+        Raises:
+            ChatHubError: the request failed.
+        """
+        size = len(client_format.body)
+        needs = await self._offload.run(size, needs_of, client_format.fields, client_format.wire_format)
+        hint = await self._offload.run(size, hint_of, client_format.fields, headers)
+        candidates = self._resolve(caller, client_format.model, Requirements(*needs), hint)
+        with self._metering.unmetered(caller, candidates) as request:
+            recall = partial(self._thoughts.completed, caller.id)
+            return await self._token_counts.count(request, client_format, headers, recall)
 
     async def embed(self, caller: Caller, request: EmbeddingRequest, sink: Sink) -> bytes:
         """The provider's response to a request for embeddings; ``sink`` gets its headers.
@@ -121,7 +145,7 @@ class Gateway:
         able = [each for each in candidates.in_order if each.endpoints[0].wire_format == "openai"]
         if not able:
             raise BadRequest("embeddings_unsupported", model=request.model)
-        metered = self._metering.metered(caller, candidates, "embedding", prompt=request.tokens, requested=0)
+        metered = self._metering.metered(caller, candidates, "embedding", prompt=request.longest, requested=0)
         async with metered as gateway_request:
             exchange = EmbeddingExchange(self._client, gateway_request, able[0], request, sink)
             work = self._embedded(exchange, gateway_request, able)

@@ -2,8 +2,8 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from functools import partial
 from typing import Literal
 
@@ -13,6 +13,7 @@ from chathub.billing.interrupted import Asked
 from chathub.billing.ledger import AttemptOwner
 from chathub.billing.output_rates import OutputRates
 from chathub.billing.settlement_queue import SettlementQueue
+from chathub.billing.token_weights import Lesson, TokenWeights
 from chathub.clock import Clock
 from chathub.database.database import Database
 from chathub.errors import ChatHubError
@@ -39,6 +40,7 @@ class Metering:
         reply_memory: ReplyMemory,
         settlement_queue: SettlementQueue,
         key_reports: KeyReports,
+        token_weights: TokenWeights,
         rates: OutputRates,
     ) -> None:
         self._db = db
@@ -48,6 +50,7 @@ class Metering:
         self._reply_memory = reply_memory
         self._settlement_queue = settlement_queue
         self._key_reports = key_reports
+        self._token_weights = token_weights
         self._rates = rates
 
     @asynccontextmanager
@@ -93,6 +96,21 @@ class Metering:
             self._registry.remove(request)
             await request.settle()
 
+    @contextmanager
+    def unmetered(self, caller: Caller, candidates: Candidates) -> Iterator[GatewayRequest]:
+        """A request that costs nothing: nothing is reserved, nothing settled.
+
+        Raises:
+            Unavailable: the server is shutting down, or the database's file is gone.
+        """
+        self._registry.check_open()
+        request = self._registered(caller, candidates, "completion")
+        try:
+            yield request
+        finally:
+            request.memory.release()
+            self._registry.remove(request)
+
     def _registered(
         self, caller: Caller, candidates: Candidates, kind: Literal["completion", "embedding"]
     ) -> GatewayRequest:
@@ -128,6 +146,18 @@ class Metering:
                     self._key_reports.record_success(
                         meter.successful_key_id, request.user_id, meter.attempts[-1].model
                     )
-            settlement = request.settlement(reserved, self._clock.month(), self._rates)
+            month = self._clock.month()
+            settlement = request.settlement(reserved, month, self._lessons(request), self._rates)
             store = partial(settle, settlement=settlement)
             await self._settlement_queue.store("request", store, reserved.reservation_id)
+
+    def _lessons(self, request: GatewayRequest) -> list[Lesson]:
+        """What the reported usage has taught about the models' tokens."""
+        lessons = [
+            self._token_weights.learn(
+                meter.model, meter.attempts[-1], meter.prompt_counts, meter.reported_prompt
+            )
+            for meter in request.meters
+            if meter.teaches and meter.model is not None and meter.prompt_counts is not None
+        ]
+        return [lesson for lesson in lessons if lesson is not None]

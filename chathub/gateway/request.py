@@ -4,11 +4,12 @@ import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from typing import Any, NamedTuple, TypeVar
 
-from chathub.billing import budgets, ledger, output_rates
+from chathub.billing import budgets, ledger, output_rates, token_weights
 from chathub.billing.budgets import BudgetOwner, UsageBound
 from chathub.billing.interrupted import Asked
 from chathub.billing.ledger import AttemptOwner, UsageCost
 from chathub.billing.output_rates import OutputRates
+from chathub.billing.token_weights import Lesson
 from chathub.clock import Month
 from chathub.database.rows.output_rates import OutputRate
 from chathub.database.transaction import Transaction
@@ -47,14 +48,15 @@ class ModelUse(NamedTuple):
 
 class GatewaySettlement(NamedTuple):
     """What is stored of a request at its end, and nothing more: it may wait in memory. ``models`` are the
-    models of its candidates, by name; ``rates`` is what its usage has taught."""
+    models of its candidates, by name; ``lessons`` and ``rates`` are what its reported usage has taught."""
 
     reservation_id: int
     attempt_owner: AttemptOwner
     month: Month
     models: dict[str, ChatModel]
     uses: list[ModelUse]
-    rates: list[OutputRate]
+    lessons: list[Lesson] = []
+    rates: list[OutputRate | None] = []
 
 
 class GatewayRequest:
@@ -102,15 +104,16 @@ class GatewayRequest:
         """Whether the body may choose another model than this one, or a more expensive service."""
         return model.allow_extras or not self.is_limited
 
-    def settlement(self, reserved: Reserved, month: Month, rates: OutputRates) -> GatewaySettlement:
+    def settlement(
+        self, reserved: Reserved, month: Month, lessons: list[Lesson], rates: OutputRates
+    ) -> GatewaySettlement:
         """The settlement of the request, after its end; ``rates`` learn from it."""
         uses, learned = [], []
         for meter in self.meters:
             if meter.model is None:
                 continue
             usage_cost = meter.usage_cost(meter.model, rates, reserved.reply_tokens)
-            lesson = meter.lesson(meter.model, usage_cost)
-            learned.append(rates.learn(lesson) if lesson else None)
+            learned.append(rates.learn(meter.lesson(meter.model, usage_cost)))
             uses.append(
                 ModelUse(
                     meter.attempts,
@@ -121,13 +124,9 @@ class GatewayRequest:
                     meter.successful_key_id,
                 )
             )
+        models = self.candidates.models
         return GatewaySettlement(
-            reserved.reservation_id,
-            self.attempt_owner,
-            month,
-            self.candidates.models,
-            uses,
-            [rate for rate in learned if rate],
+            reserved.reservation_id, self.attempt_owner, month, models, uses, lessons, learned
         )
 
     def exclude_key(self, key_id: int) -> None:
@@ -184,6 +183,8 @@ def settle(tx: Transaction, settlement: GatewaySettlement) -> None:
     """Record every attempt in the ledger, and release the reservation."""
     budgets.release(tx, settlement.reservation_id)
     output_rates.store(tx, settlement.rates, settlement.month.now)
+    for lesson in settlement.lessons:
+        token_weights.store(tx, lesson, settlement.month.now)
     for use in settlement.uses:
         ledger.record_attempts(
             tx,

@@ -20,6 +20,7 @@ from chathub.formats.events import (
     ToolCallDelta,
     Usage,
 )
+from chathub.formats.prompt_counts import PromptCounts
 from chathub.gateway.thought_memory import ThoughtRecorder
 from chathub.limits.reply_memory import MemoryLease
 from chathub.providers.catalog import ChatModel
@@ -41,6 +42,9 @@ class UsageMeter(Progress):
     def __init__(self, prompt_estimate: int, limit: int) -> None:
         super().__init__()
         self.prompt_estimate = self.longest_prompt = prompt_estimate
+        # what the prompt is made of, where it was counted; whether that and the report are learned from
+        self.prompt_counts: PromptCounts | None = None
+        self.teaches = self.is_counted = False
         self.model: ChatModel | None = None
         self.is_streamed = False
         self.thoughts: ThoughtRecorder | None = None
@@ -105,6 +109,11 @@ class UsageMeter(Progress):
             return True
         counts = self.has_output or any(attempt.may_be_charged for attempt in self.attempts)
         return counts and (self._usage is None or self._usage.prompt_tokens is None)
+
+    @property
+    def reported_prompt(self) -> int | None:
+        """The prompt's tokens as the provider reported them."""
+        return self._usage.prompt_tokens if self._usage else None
 
     @property
     def end_reason(self) -> str:

@@ -68,6 +68,14 @@ def language_at(path: str, config: Config) -> Language:
     return "en" if path.startswith("/v1/") else config.language
 
 
+def speaks_anthropic(request: web.BaseRequest) -> bool:
+    """Whether a program at /v1 reads Anthropic's format: by the path, or where both formats have the same by
+    the headers of its clients."""
+    if request.path.startswith("/v1/models"):
+        return "anthropic-version" in request.headers or "x-api-key" in request.headers
+    return request.path.startswith("/v1/messages")
+
+
 def said(request: web.Request, code: str, **params: Param) -> str:
     """A sentence in the language of the response."""
     return sentence(code, language_of(request), params)
@@ -109,7 +117,8 @@ async def read_body(request: web.Request, limit: int = _BODY) -> bytes:
     caller = request.get(CALLER)
     body = request[BODY] = request.app[REQUEST_MEMORY].of(caller.id if caller else None)
     try:
-        async with asyncio.timeout(request.app[CONFIG].body_seconds):
+        # a body that came with the head needs no time
+        async with asyncio.timeout(None if request.content.is_eof() else request.app[CONFIG].body_seconds):
             data = await _receive(request, body, limit if caller else min(limit, ANONYMOUS_LARGEST))
     except TimeoutError:
         raise BadRequest("body_timeout") from None

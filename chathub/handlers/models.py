@@ -6,10 +6,11 @@ from typing import Any
 from aiohttp import web
 from msgspec import UNSET, structs
 
-from chathub.app_keys import CATALOG, CLOCK, DB
+from chathub.app_keys import AVAILABILITY, CALLER, CATALOG, CLOCK, DB
 from chathub.database.rows.models import Model
 from chathub.database.transaction import Transaction
 from chathub.errors import BadRequest, NotFound
+from chathub.handlers.callers import find_caller
 from chathub.handlers.http import actor, body, done, json_response, query, raw, row_id, said
 from chathub.providers import targets
 from chathub.providers.targets import Backing
@@ -44,9 +45,11 @@ _NAMES = {"provider_slug": "provider_key", **{column: name for name, column in _
 
 
 async def list_all(request: web.Request) -> web.Response:
-    # most requests are for all models
     filters = query(request, ModelFilter) if request.query_string else _ALL
-    return raw(request.app[CATALOG].list_models(filters))
+    caller, catalog = await find_caller(request), request.app[CATALOG]
+    if caller is not None:
+        return raw(catalog.list_models(filters, await request.app[AVAILABILITY].available_to(caller)))
+    return raw(catalog.list_for_strangers() if filters is _ALL else catalog.list_models(filters, ()))
 
 
 async def create(request: web.Request) -> web.Response:
@@ -87,7 +90,9 @@ async def reorder(request: web.Request) -> web.Response:
 
 async def _changed(request: web.Request, code: str, row: Model) -> web.Response:
     await request.app[CATALOG].reload()
-    model = request.app[CATALOG].shown(row.id)
+    available = await request.app[AVAILABILITY].available_to(request[CALLER])
+    shown = request.app[CATALOG].shown(row.id)
+    model = structs.replace(shown, available=shown.model_name in available)
     return json_response(models.ModelChanged(message=said(request, code), model=model))
 
 
@@ -118,10 +123,10 @@ def _wanted(fields: NewModel | ModelChange) -> Wanted:
 
 
 def _create(tx: Transaction, columns: Columns, wanted: Wanted, actor: Actor, now: int) -> Model:
-    backing = targets.backing(tx, None, *wanted)
+    backing = targets.backing(tx, None, str(columns["model_name"]), *wanted)
     inserted = tx.all(tx.q.models.insert, **columns, provider_id=backing.provider_id, now=now)[0]
     row = _write(tx, _get(tx, inserted.id), columns, backing, now)
-    details = {"targets": _target_names(tx, row)} if row.is_alias else {}
+    details = {"targets": _targets(tx, row)} if row.is_alias else {}
     _record(tx, actor, "model.created", row, now, provider=row.provider_slug, **details)
     return row
 
@@ -130,11 +135,11 @@ def _update(
     tx: Transaction, model_id: int, changes: Columns, wanted: Wanted, actor: Actor, now: int
 ) -> Model:
     old = _get(tx, model_id)
-    before = _target_names(tx, old)
-    row = _write(tx, old, changes, targets.backing(tx, old, *wanted), now)
+    before = _targets(tx, old)
+    row = _write(tx, old, changes, targets.backing(tx, old, old.model_name, *wanted), now)
     changed = audit.differences(old, row, _AUDITED)
     details: dict[str, Any] = {_NAMES.get(name, name): _told(name, changed[name]) for name in changed}
-    if (after := _target_names(tx, row)) != before:
+    if (after := _targets(tx, row)) != before:
         details["targets"] = [before, after]
     _record(tx, actor, "model.updated", row, now, **details)
     return row
@@ -163,8 +168,9 @@ def _write(tx: Transaction, old: Model, changes: Columns, backing: Backing, now:
     return row
 
 
-def _target_names(tx: Transaction, row: Model) -> list[str]:
-    return [target.name for target in tx.all(tx.q.model_targets.list_names, alias_id=row.id)]
+def _targets(tx: Transaction, row: Model) -> list[dict[str, Any]]:
+    """The targets of an alias in the audit."""
+    return [structs.asdict(target) for target in tx.all(tx.q.model_targets.list_of_alias, alias_id=row.id)]
 
 
 def _is_priced(old: Model, changes: Columns) -> bool:

@@ -1,10 +1,8 @@
-"""The gateway's endpoints in OpenAI's format: chat completions, models, embeddings."""
+"""The gateway's endpoints in OpenAI's format: chat completions, embeddings."""
 
 from aiohttp import web
 
-from chathub.app_keys import CALLER, CATALOG, GATEWAY
-from chathub.errors import NotFound
-from chathub.formats import openai
+from chathub.app_keys import CALLER, GATEWAY
 from chathub.formats.client_format import ClientFormat
 from chathub.formats.openai.client import OpenAIClient
 from chathub.gateway.embeddings import EmbeddingRequest
@@ -34,20 +32,6 @@ def _whole(body: bytes, sink: LazyResponse) -> web.Response:
     response = raw(body)
     response.headers.update(sink.headers)
     return response
-
-
-async def list_models(request: web.Request) -> web.Response:
-    caller = request[CALLER]
-    offered = request.app[CATALOG].offered()
-    return raw(openai.encode_models([row for row in offered if not caller.models or row[0] in caller.models]))
-
-
-async def get_model(request: web.Request) -> web.Response:
-    name, caller = request.match_info["model"], request[CALLER]
-    for row in request.app[CATALOG].offered():
-        if row[0] == name and (not caller.models or name in caller.models):
-            return raw(openai.encode_model(*row))
-    raise NotFound("unknown_model", model=name)
 
 
 @streamed

@@ -5,6 +5,7 @@ import re
 from aiohttp import web
 from msgspec import Struct
 
+from chathub.handlers.http import speaks_anthropic
 from chathub.sentences import Param, Reason
 
 _SLASHES = re.compile(r"/{2,}")
@@ -41,7 +42,7 @@ def wrong_path(request: web.Request) -> WrongPath | None:
         # Anthropic's clients add /v1 themselves
         "base": Reason("address_without_v1" if meant == _MESSAGES else "address_with_v1"),
     }
-    is_anthropic = meant == _MESSAGES or path.startswith(_MESSAGES)
+    is_anthropic = meant == _MESSAGES or path.startswith(_MESSAGES) or speaks_anthropic(request)
     return WrongPath(Reason(code, named), is_anthropic)
 
 

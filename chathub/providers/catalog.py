@@ -4,9 +4,8 @@ Chats and the public list of models read the snapshot. It holds no API keys.
 """
 
 import re
+from collections.abc import Container, Iterable
 from dataclasses import dataclass, replace
-
-import msgspec
 
 from chathub.config import Config
 from chathub.database.database import Database
@@ -38,7 +37,8 @@ _VERSION = re.compile(
 )
 _DEFAULT_WINDOW = 32_768
 CHAT_TYPES = ("chat", "completion")
-_OFFERED_TYPES = (*CHAT_TYPES, "embedding")
+# what requests are sent to providers for
+OFFERED_TYPES = (*CHAT_TYPES, "embedding")
 
 
 @dataclass(frozen=True)
@@ -87,18 +87,22 @@ class Catalog:
     async def reload(self) -> None:
         self._now = await self._db.read(snapshot.load, self._config.language)
 
-    def list_models(self, filters: ModelFilter) -> bytes:
-        """The models as a JSON array. The list of all models is encoded already."""
-        if not filters.active_only and filters.provider is None and filters.type is None:
-            return self._now.all_models
-        chosen = [
-            shown
-            for row, shown in zip(self._now.rows, self._now.shown, strict=True)
+    def list_models(self, filters: ModelFilter, available: Container[str]) -> bytes:
+        """The models as a JSON array; ``available`` are the names of those that the caller can use. Each is
+        encoded already, but for this."""
+        chosen = (
+            encoded + (snapshot.AVAILABLE if row.model_name in available else snapshot.UNAVAILABLE)
+            for row, encoded in zip(self._now.rows, self._now.encoded, strict=True)
             if (not filters.active_only or (row.is_active and row.provider_is_active))
+            and (not filters.available_only or row.model_name in available)
             and filters.provider in (None, row.provider_slug)
             and filters.type in (None, row.model_type)
-        ]
-        return msgspec.json.encode(chosen)
+        )
+        return b"[" + b",".join(chosen) + b"]"
+
+    def list_for_strangers(self) -> bytes:
+        """All models as a JSON array for a caller who is not signed in, encoded already."""
+        return self._now.all_models
 
     def shown(self, model_id: int) -> models.Model:
         """A model as it goes out.
@@ -151,15 +155,22 @@ class Catalog:
                 return row
         raise NotFound("provider_not_found")
 
-    def offered(self) -> list[tuple[str, int, str]]:
-        """The models for programs: name, time of creation (Unix seconds) and the provider's slug. A wildcard
-        is no name to request."""
+    def providers(self) -> Iterable[Provider]:
+        return self._now.providers.values()
+
+    def active_rows(self, model_types: Container[str] | None = None) -> list[Model]:
+        """The models of these types (None: of any) that are active, as their providers are, in the order of
+        the list."""
         return [
-            (row.model_name, row.created_at // 1000, row.provider_slug)
+            row
             for row in self._now.rows
-            if row.is_active and row.provider_is_active and row.model_type in _OFFERED_TYPES
-            if not aliases.is_wildcard(row)
+            if row.is_active and row.provider_is_active
+            if model_types is None or row.model_type in model_types
         ]
+
+    def targets_of(self, row: Model) -> list[Model]:
+        """The models that a model of the table stands for: itself, or the targets of an alias."""
+        return [target.row for target in self._now.targets.get(row.id, ())] if row.is_alias else [row]
 
     def entry(self, name: str) -> Entry:
         """What a requested name stands for: a model, listed or not, or the targets of an alias. A listed name

@@ -1,6 +1,9 @@
 """The prices of a model, and what tokens cost at them."""
 
+from functools import reduce
+
 from msgspec import Struct
+from msgspec.structs import astuple
 
 MILLION = 1_000_000
 
@@ -36,7 +39,10 @@ class Prices(Struct, frozen=True):
     @classmethod
     def highest(cls, all_prices: "list[Prices]") -> "Prices":
         """Of each kind the highest."""
-        return cls(*(max(getattr(prices, kind) for prices in all_prices) for kind in cls.__struct_fields__))
+        return reduce(cls._or_higher, all_prices)
+
+    def _or_higher(self, other: "Prices") -> "Prices":
+        return Prices(*map(max, astuple(self), astuple(other)))
 
     @property
     def prompt(self) -> int:

@@ -14,12 +14,16 @@ from chathub.providers.aliases import Target
 from chathub.schemas import models
 from chathub.sentences import Language, sentence
 
+# the last field of a model in lists, with what ends it
+AVAILABLE, UNAVAILABLE = b',"available":true}', b',"available":false}'
+
 
 @dataclass(frozen=True)
 class Snapshot:
     """``providers`` by slug; ``by_name``: rows by their name, and by it in lower case; ``targets`` of
     aliases, by the alias's id; ``wildcards``: the most specific first; ``shown``: ``rows`` as they go out;
-    ``all_models``: their JSON. The row of an alias is as lists show it."""
+    ``encoded``: their JSON up to their last field, ``all_models``: all of it, for callers who can use none.
+    The row of an alias is as lists show it."""
 
     providers: dict[str, Provider] = field(default_factory=dict)
     by_name: dict[str, Model] = field(default_factory=dict)
@@ -27,6 +31,7 @@ class Snapshot:
     wildcards: tuple[Model, ...] = ()
     rows: tuple[Model, ...] = ()
     shown: tuple[models.Model, ...] = ()
+    encoded: tuple[bytes, ...] = ()
     all_models: bytes = b"[]"
 
 
@@ -39,6 +44,7 @@ def load(tx: Transaction, language: Language) -> Snapshot:
         aliases.combined(row, targets.get(row.id, []), title) if row.is_alias else row for row in stored
     )
     shown = tuple(_shown(row, targets.get(row.id, [])) for row in rows)
+    encoded = tuple(msgspec.json.encode(each).removesuffix(UNAVAILABLE) for each in shown)
     by_name = {row.model_name.lower(): row for row in rows}
     return Snapshot(
         providers={row.slug: row for row in tx.all(tx.q.providers.list_all)},
@@ -47,7 +53,8 @@ def load(tx: Transaction, language: Language) -> Snapshot:
         wildcards=aliases.wildcards_in(rows),
         rows=rows,
         shown=shown,
-        all_models=msgspec.json.encode(shown),
+        encoded=encoded,
+        all_models=b"[" + b",".join(each + UNAVAILABLE for each in encoded) + b"]",
     )
 
 

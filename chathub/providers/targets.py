@@ -23,10 +23,10 @@ class Backing(Struct, frozen=True):
 
 
 def backing(
-    tx: Transaction, old: Model | None, slug: str | None, targets: Sequence[NewTarget] | None
+    tx: Transaction, old: Model | None, name: str, slug: str | None, targets: Sequence[NewTarget] | None
 ) -> Backing:
     """The backing that a request asks for, with a provider's slug (None: not given) and targets (None: not
-    given), for a new model or for ``old``.
+    given), for a new model of that name or for ``old``.
 
     Raises:
         BadRequest: both or neither of them, or no such provider.
@@ -42,7 +42,7 @@ def backing(
         if old is None and slug is None:
             raise BadRequest("field_required", field="model_provider")
         if targets is not None or not was_alias:
-            raise BadRequest("alias_without_targets", model=old.model_name if old else ALIAS)
+            raise BadRequest("alias_without_targets", model=name)
         return Backing(None)
     row = tx.one(tx.q.providers.get_by_slug, slug=slug)
     if row is None:

@@ -39,10 +39,12 @@ class BookedAt(Struct, frozen=True, order=True):
 
 
 class Books(Struct, frozen=True):
-    """What the ledger holds of some providers, and the names of their API keys."""
+    """What the ledger holds of some providers, the names of their API keys, and by model what its provider
+    calls it, where that is another name."""
 
     sums: dict[BookedAt, Booked]
     keys: list[KeyName]
+    called: dict[str, str]
 
 
 def read_books(tx: Transaction, providers: Iterable[str], first: date, last: date, zone: tzinfo) -> Books:
@@ -52,7 +54,8 @@ def read_books(tx: Transaction, providers: Iterable[str], first: date, last: dat
         StartError: there is no provider of such a name.
     """
     known = [row.slug for row in tx.all(tx.q.providers.list_all)]
-    books = Books({}, [])
+    called = {row.model_name: row.upstream_name for row in tx.all(tx.q.models.list_all) if row.upstream_name}
+    books = Books({}, [], called)
     for provider in providers:
         if provider not in known:
             raise StartError(

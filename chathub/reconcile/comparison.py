@@ -82,16 +82,13 @@ class Comparison(Struct):
         return self.difference(line) / abs(charged) if charged else None
 
 
-def compare(
-    bill: Bill, books: Books, first: date, last: date, zone: tzinfo, called: dict[str, str]
-) -> Comparison:
-    """Put a bill beside the ledger. ``called`` are the provider's names of models that ChatHub names
-    otherwise."""
+def compare(bill: Bill, books: Books, first: date, last: date, zone: tzinfo) -> Comparison:
+    """Put a bill beside the ledger."""
     charges = bill.kept(first, last)
     keys = match_keys({place.key for place in charges if place.key}, books.keys)
     by_key, by_model = bool(keys), bill.has_models
     groups = group_models(
-        {place.model for place in charges if place.model}, {at.model for at in books.sums}, called
+        {place.model for place in charges if place.model}, {at.model for at in books.sums}, books.called
     )
     names = _Names(groups, keys, {key.id: key.label for key in books.keys}, by_key, by_model)
     lines: dict[tuple[date, str, int], Line] = {}

@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from chathub.billing.settlement_queue import SettlementQueue
+from chathub.billing.token_weights import TokenWeights
 from chathub.chat.begin_turn import begin_turn
 from chathub.chat.idempotency import RepeatedRequest, find_repeated_reply
 from chathub.chat.turn import IdempotencyKey, Settlement, TurnRequest
@@ -40,6 +41,7 @@ class ConversationReplies:
         reply_memory: ReplyMemory,
         settlement_queue: SettlementQueue,
         unstored: UnstoredReplies,
+        token_weights: TokenWeights,
     ) -> None:
         self._db = db
         self._registry = registry
@@ -51,6 +53,7 @@ class ConversationReplies:
         self._reply_memory = reply_memory
         self._settlement_queue = settlement_queue
         self._unstored = unstored
+        self._token_weights = token_weights
         self._saver = ReplySaver(db)
         # by the conversation's public id
         self._running: dict[str, RunningReply] = {}
@@ -132,9 +135,8 @@ class ConversationReplies:
             await self._stop_unfollowed(public_id, user_id)
             unstored = self.unstored(public_id, user_id)
             ended, month = self._settlement_queue.reservations, self._clock.month()
-            turn = await self._db.write(
-                begin_turn, turn_request.new_turn(month, self._config.language), unstored, ended
-            )
+            new_turn = turn_request.new_turn(month, self._config.language, self._token_weights)
+            turn = await self._db.write(begin_turn, new_turn, unstored, ended)
             reply = Reply(turn, user_id, turn_request.model_name, self._config.reply_characters)
             if turn.refusal is not None:
                 reply.end(turn.refusal)

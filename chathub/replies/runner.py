@@ -2,15 +2,19 @@
 
 import asyncio
 import logging
+from collections.abc import Callable
+from functools import partial
 from itertools import chain
 from typing import Any
 
 import msgspec
+from msgspec.structs import replace
 
 from chathub.billing.budgets import BudgetOwner
-from chathub.billing.caps import reply_cap
+from chathub.billing.caps import reply_cap, reply_room
 from chathub.billing.early_ends import Ending, Seen, cost_of
 from chathub.billing.output_rates import OutputRates, lesson_of
+from chathub.billing.token_weights import Lesson, TokenWeights
 from chathub.chat import attachments, context, settle, turn
 from chathub.chat.turn import FinalStatus, Settlement, Turn
 from chathub.clock import Clock
@@ -22,6 +26,7 @@ from chathub.formats.events import Failure
 from chathub.formats.failures.sentences import reason_for
 from chathub.formats.failures.table import meaning_of
 from chathub.formats.messages import ChatRequest
+from chathub.formats.prompt_counts import PromptCounts, counts_of_prompt
 from chathub.limits.request_memory import BodiesFull, RequestBody, TooManyBodies
 from chathub.providers.candidates import Candidate, Candidates
 from chathub.providers.catalog import ChatModel
@@ -43,7 +48,7 @@ _TIME_LIMIT = FinalStatus("error", Reason("reply_took_too_long"), 504, "time_lim
 _SIZE_LIMIT = FinalStatus("error", Reason("reply_too_long"), 502, "size_limit")
 _BROKEN = FinalStatus("error", Reason("internal_error"), 500, "error")
 # characters from which on a history is long; what each message costs besides its text
-_LONG, _PER_MESSAGE = 256 * 1024, 500
+_LONG, _PER_MESSAGE = 64 * 1024, 500
 
 
 class ReplyRunner:
@@ -58,11 +63,13 @@ class ReplyRunner:
         key_reports: KeyReports,
         unstored: UnstoredReplies,
         attachment_keeper: AttachmentKeeper,
+        token_weights: TokenWeights,
         rates: OutputRates,
     ) -> None:
         self._db = db
         self._rates = rates
         self._attachment_keeper = attachment_keeper
+        self._token_weights = token_weights
         self._unstored = unstored
         self._client = client
         self._clock = clock
@@ -82,7 +89,8 @@ class ReplyRunner:
 
         async def prepare(candidate: Candidate) -> Trial:
             reply.use_model(candidate.model)
-            chat_request, reply.prompt_estimate = await _prepared(candidate.model, options, reply)
+            chat_request = await self._prepared(candidate.model, options, reply)
+            chat_request = replace(chat_request, cache_key=candidates.affinity)
             return failover.trial(self._client, chat_request, reply, keep)
 
         report = self._key_reports.for_request(reply.user_id, candidates)
@@ -135,7 +143,6 @@ class ReplyRunner:
         seen = Seen(reply.prompt_estimate, output, estimates.estimate(reasoning))
         usage_cost = cost_of(model, reply.counted(reply.usage), seen, _ending(reply, model), self._rates)
         lesson = lesson_of(model, reply.attempt, usage_cost, seen.output, seen.reasoning)
-        learned = self._rates.learn(lesson) if lesson else None
         is_successful = reply.failure is None and final_status.status == "done"
         return Settlement(
             owner=BudgetOwner(reply.user_id, reply.token_id, self._clock.month()),
@@ -155,8 +162,32 @@ class ReplyRunner:
             end_reason=_end_reason(reply, final_status),
             usage_cost=usage_cost,
             prompt_estimate=reply.prompt_estimate,
-            rates=[learned] if learned else [],
+            lesson=self._lesson(reply),
+            rate=self._rates.learn(lesson),
         )
+
+    def _lesson(self, reply: Reply) -> Lesson | None:
+        """What the reported usage has taught about the model's tokens."""
+        model, reported = reply.model, reply.usage.prompt_tokens if reply.usage else None
+        if model is None or not reply.attempts or not self._token_weights.is_curious(model):
+            return None
+        return self._token_weights.learn(model, reply.attempts[-1], reply.prompt_counts, reported)
+
+    async def _prepared(self, model: ChatModel, options: Options, reply: Reply) -> ChatRequest:
+        """The request to the provider without its endpoint; its tokens are estimated. For a long history it
+        is made in a thread, so that the event loop goes on."""
+        size = sum(len(row.content) + _PER_MESSAGE for row in reply.turn.history)
+        if size <= _LONG:
+            return self._request(model, options, reply)
+        return await asyncio.to_thread(self._request, model, options, reply)
+
+    def _request(self, model: ChatModel, options: Options, reply: Reply) -> ChatRequest:
+        tokens_of = partial(self._token_weights.expected, model)
+        chat_request = request_for(model, options, reply.turn, reply.user_id, tokens_of)
+        response_format = chat_request.params.get("response_format")
+        reply.prompt_counts = counts_of_prompt(chat_request.messages, chat_request.tools, response_format)
+        reply.prompt_estimate = tokens_of(reply.prompt_counts)
+        return chat_request
 
 
 def _ending(reply: Reply, model: ChatModel) -> Ending:
@@ -186,23 +217,9 @@ def _image_bytes(turn: Turn) -> int:
     return attachments.image_bytes(chain(images, *turn.images.values()))
 
 
-async def _prepared(model: ChatModel, options: Options, reply: Reply) -> tuple[ChatRequest, int]:
-    """The request to the provider without its endpoint, and the estimate of its tokens. For a long history
-    it is made in a thread, so that the event loop goes on."""
-    size = sum(len(row.content) + _PER_MESSAGE for row in reply.turn.history)
-    if size <= _LONG:
-        return _request_and_estimate(model, options, reply)
-    return await asyncio.to_thread(_request_and_estimate, model, options, reply)
-
-
-def _request_and_estimate(model: ChatModel, options: Options, reply: Reply) -> tuple[ChatRequest, int]:
-    chat_request = request_for(model, options, reply.turn, reply.user_id)
-    response_format = chat_request.params.get("response_format")
-    estimate = estimates.estimate_prompt(chat_request.messages, chat_request.tools, response_format)
-    return chat_request, estimate
-
-
-def request_for(model: ChatModel, options: Options, turn: Turn, user_id: int) -> ChatRequest:
+def request_for(
+    model: ChatModel, options: Options, turn: Turn, user_id: int, tokens_of: Callable[[PromptCounts], int]
+) -> ChatRequest:
     """The request to the provider without its endpoint."""
     params = options.parameters()
     if cap := reply_cap(params.get("max_tokens"), turn.reply_cap, model.max_tokens):
@@ -213,7 +230,8 @@ def request_for(model: ChatModel, options: Options, turn: Turn, user_id: int) ->
         turn.images if model.supports_vision else {},
         system_prompt=options.system_prompt,
         window=model.context_window,
-        reply_room=params.get("max_tokens") or estimates.reply_tokens(model.max_tokens),
+        reply_room=reply_room(params.get("max_tokens"), model.max_tokens),
+        tokens_of=tokens_of,
     )
     return ChatRequest(
         "",

@@ -101,7 +101,7 @@ class Titles:
             prompt=prompt,
             month=self._clock.month(),
         )
-        await self._settlement_queue.store("title", store)
+        await self._settlement_queue.finish(self._settlement_queue.store("title", store))
 
     async def _generate(self, candidate: Candidate, chat_request: ChatRequest, reply: Reply) -> Reply:
         """The model's reply to the request for a title; it has no followers."""

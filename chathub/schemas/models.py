@@ -39,6 +39,7 @@ class ModelFilter(Request):
     """GET /api/models; ``provider`` is a slug."""
 
     active_only: bool = False
+    available_only: bool = False
     provider: str | None = None
     type: str | None = None
 
@@ -101,8 +102,8 @@ class ModelOrders(Request):
 
 class Model(Struct):
     """``model_provider`` is the provider's slug, or ``alias``; ``upstream_name`` is null where it is the
-    model's name; ``targets`` are those of an alias, whose other fields are the least that all of them can. A
-    price of the cache that is null is the input price."""
+    model's name; ``targets`` are those of an alias, whose other fields are the least that all of them can;
+    ``available``: the caller can use it now. A price of the cache that is null is the input price."""
 
     id: int
     model_name: str
@@ -130,6 +131,7 @@ class Model(Struct):
     sort_order: int
     created_at: str
     updated_at: str
+    available: bool
 
     @classmethod
     def of(cls, row: rows.Model, targets: list[Target]) -> "Model":
@@ -148,6 +150,7 @@ class Model(Struct):
             created_at=iso(row.created_at),
             updated_at=iso(row.updated_at),
             targets=targets,
+            available=False,
         )
 
 
@@ -169,6 +172,20 @@ class ModelsImported(Success, kw_only=True):
     """``imported``: the names of the new models."""
 
     imported: list[str]
+
+
+class OfferedFilter(Request):
+    """GET /v1/models: what the caller can use, or ``all``."""
+
+    all: bool = False
+
+
+class OfferedPage(Request):
+    """The same for Anthropic's clients: the page of a list."""
+
+    limit: Annotated[int, Meta(ge=1, le=1000)] = 20
+    after_id: str | None = None
+    before_id: str | None = None
 
 
 class OfferedModel(Struct):

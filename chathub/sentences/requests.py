@@ -19,6 +19,11 @@ SENTENCES = {
     "body_too_large": ("请求体过大，不能超过 {most:bytes}", "The request body may have {most:bytes} at most"),
     "content_type_unsupported": ("不支持的内容类型", "The content type is not supported"),
     "cors_refused": ("不允许的跨域请求", "Requests from this origin are not allowed"),
+    "cursor_unknown": ("列表中没有模型 {id}", "The list has no model {id}"),
+    "cursors_exclusive": (
+        "after_id 与 before_id 只能给一个",
+        "Only one of after_id and before_id may be given",
+    ),
     "date_invalid": ("{where}不是有效的日期或时间", "{where} is no date or time"),
     "expectation_unsupported": ("不支持的 Expect 请求头", "The Expect header is not supported"),
     "field_case_differs": (

@@ -96,7 +96,7 @@ class Client:
                 quirks = self.quirks.quirks_for(at, chat_request.model, chat_request.caller_id)
                 bounds = bounds_for(quirks, requests_media=chat_request.requests_media)
                 with self.lease_media() as fetched:
-                    sending = _sending(provider_format, chat_request, fetched)
+                    sending = sending_of(provider_format, chat_request, fetched)
                     async with self.forward(at, sending, quirks, taker.mark_sent) as response:
                         if take_head is not None:
                             take_head(response.headers)
@@ -245,7 +245,7 @@ async def _variant(
     return None
 
 
-def _sending(provider_format: ProviderFormat, chat_request: ChatRequest, fetched: Fetched) -> Sending:
+def sending_of(provider_format: ProviderFormat, chat_request: ChatRequest, fetched: Fetched) -> Sending:
     """A chat request in a format; one with images or long texts is encoded in a thread, beside the event
     loop. Images and documents by address are fetched where the provider does not do it itself."""
     size = 0

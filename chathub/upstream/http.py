@@ -260,7 +260,9 @@ def is_packed(response: aiohttp.ClientResponse) -> bool:
 
 async def drain(response: aiohttp.ClientResponse) -> None:
     """Wait up to a second for the end of the body after the last event, so that the connection can be
-    reused."""
+    reused; mostly it came with that event."""
+    if response.content.at_eof():
+        return
     with contextlib.suppress(*TROUBLE):
         async with asyncio.timeout(1):
             await response.content.readany()

@@ -30,6 +30,14 @@ WHERE provider_id = :provider_id AND api_key.is_active = 1
     AND (user_id = :user_id OR (is_shared = 1 AND owner.is_active = 1 AND owner.role = 'admin'))
 ORDER BY api_key.id
 
+-- name: list_for_caller
+-- the same for all providers at once: which models a user can use
+SELECT api_key.id, user_id, provider_id, origin, secret, base_url, health
+FROM api_keys AS api_key JOIN users AS owner ON owner.id = user_id
+WHERE api_key.is_active = 1
+    AND (user_id = :user_id OR (is_shared = 1 AND owner.is_active = 1 AND owner.role = 'admin'))
+ORDER BY api_key.id
+
 -- name: get_for_test
 -- an API key of this user's own, usable or not
 SELECT id, user_id, provider_id, origin, secret, base_url,

@@ -85,7 +85,7 @@ WITH RECURSIVE branch (id, parent_id, depth, used) AS (
     WHERE used < :characters
 )
 SELECT messages.id, role, content, status, tool_calls, tool_call_id, state,
-    EXISTS (SELECT 1 FROM message_images WHERE message_id = messages.id) AS has_images,
+    (SELECT count(*) FROM message_images WHERE message_id = messages.id) AS image_count,
     (SELECT json_group_array(json_object('media_type', media_type, 'transcript', transcript, 'stored', stored))
         FROM (SELECT media_type, transcript, file_id IS NOT NULL AS stored FROM message_attachments
         WHERE message_id = messages.id ORDER BY position)) AS attachments

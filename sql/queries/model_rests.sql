@@ -5,6 +5,14 @@ FROM model_rests JOIN api_keys ON api_keys.id = key_id
 WHERE user_id = :user_id AND until > :now
 ORDER BY key_id, model
 
+-- name: list_for_caller
+-- the rests after failures of one class of the API keys that a user may use
+SELECT key_id, model, until FROM model_rests
+WHERE failure_class = :failure_class AND until > :now AND key_id IN (
+    SELECT api_key.id FROM api_keys AS api_key JOIN users AS owner ON owner.id = user_id
+    WHERE api_key.is_active = 1
+        AND (user_id = :user_id OR (is_shared = 1 AND owner.is_active = 1 AND owner.role = 'admin')))
+
 -- name: get
 SELECT until, failure_class, failures_in_row FROM model_rests WHERE key_id = :key_id AND model = :model
 

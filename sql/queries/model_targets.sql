@@ -2,9 +2,8 @@
 -- the targets of all aliases, as the administrator listed them
 SELECT alias_id, target_id, weight, try_order AS "order" FROM model_targets ORDER BY alias_id, position
 
--- name: list_names
--- the targets of an alias
-SELECT model_name AS name FROM model_targets JOIN models ON models.id = target_id
+-- name: list_of_alias
+SELECT model_name, weight, try_order AS "order" FROM model_targets JOIN models ON models.id = target_id
 WHERE alias_id = :alias_id ORDER BY position
 
 -- name: list_aliases_of

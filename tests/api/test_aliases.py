@@ -1,5 +1,7 @@
 """Aliases: models that stand for others; how administrators keep them, and chats with them."""
 
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -8,6 +10,10 @@ from aiohttp import web
 from aiohttp.test_utils import TestClient
 from chats import Headers, add_model, chat, messages_of, stream, text_of
 from scripted import Provider, Script, chunk, reply
+
+from chathub.app_keys import CATALOG, DB
+from chathub.providers.local_provider import offer_local_model
+from chathub.upstream.local_model.weights import Weights
 
 ALIAS = {"model_name": "smart", "display_name": "Smart"}
 
@@ -144,7 +150,8 @@ async def test_wrong_targets_are_refused_and_change_nothing(
     body = {"description": "changed", **fields}
     assert word in await sentence(await client.put(path, json=body, headers=admin), 400)
     new = {"model_name": "new", "display_name": "N", **fields}
-    assert (await client.post("/api/models", json=new, headers=admin)).status == 400
+    refused = await sentence(await client.post("/api/models", json=new, headers=admin), 400)
+    assert any(each in refused for each in (word, "new", "model_provider"))
     assert await models(client) == before
 
 
@@ -161,10 +168,11 @@ async def test_target_cannot_become_an_alias_and_alias_is_no_name_for_a_provider
 
 async def test_changes_of_targets_are_in_the_audit(client: TestClient, admin: Headers) -> None:
     made = await create(client, admin, "gpt-5")
-    await put(client, admin, made, targets=[{"model_name": "gpt-4.1"}])
+    await put(client, admin, made, targets=[{"model_name": "gpt-5", "weight": 2}])
     entries = (await (await client.get("/api/audit", headers=admin)).json())["data"]
     details = [entry["details"] for entry in entries if entry["event"].startswith("model.")]
-    assert details[0]["targets"] == [["gpt-5"], ["gpt-4.1"]] and details[1]["targets"] == ["gpt-5"]
+    one, two = ([{"model_name": "gpt-5", "weight": weight, "order": 0}] for weight in (1, 2))
+    assert details[0]["targets"] == [one, two] and details[1]["targets"] == one
 
 
 # --- chats
@@ -354,3 +362,52 @@ async def test_targets_of_one_order_are_chosen_by_weight(
     called = [body["model"] for body in provider.bodies]
     # three of four: these bounds are five standard deviations away
     assert 28 < called.count("heavy") < 60
+
+
+async def test_conversation_stays_with_its_target_and_where_a_failure_has_moved_it(
+    client: TestClient, admin: Headers, provider: Provider
+) -> None:
+    names = ("a", "b", "c")
+    for name in names:
+        await add_model(client, admin, provider.base_url, name)
+    await create(client, admin, *names)
+    good, bad = provider.stream(reply("好")), provider.answer(503, {"error": {"message": "busy"}})
+    by_model(provider, a=good, b=good, c=good)
+
+    async def turn(conversation_id: str) -> str:
+        events = await stream(client, admin, model="smart", conversation_id=conversation_id)
+        return str(events[-1]["model"])
+
+    conversations = [f"c{number}" for number in range(12)]
+    first = {each: await turn(each) for each in conversations}
+    assert set(first.values()) == set(names)
+    for _ in range(2):
+        assert {each: await turn(each) for each in conversations} == first
+    by_model(provider, a=bad, b=good, c=good)
+    moved = {each: await turn(each) for each in conversations}
+    assert "a" not in moved.values()
+    assert {each: moved[each] for each in moved if first[each] != "a"} == {
+        each: first[each] for each in first if first[each] != "a"
+    }
+    by_model(provider, a=good, b=good, c=good)
+    assert {each: await turn(each) for each in conversations} == moved
+
+
+async def test_built_in_model_can_be_a_target_and_leaves_the_alias_with_it(
+    client: TestClient, admin: Headers, provider: Provider
+) -> None:
+    """The server has none here: its attempt fails, and the next target replies."""
+    assert client.app is not None
+    db = client.app[DB]
+    weights = Weights("tiny", Path("tiny.gguf"), "Tiny")
+    await db.write(offer_local_model, weights, "zh", 1)
+    await client.app[CATALOG].reload()
+    await add_model(client, admin, provider.base_url, "one")
+    await create(client, admin, "tiny", {"model_name": "one", "order": 1})
+    events = await stream(client, admin, model="smart")
+    assert events[-1]["model"] == "one"
+    assert [row["model"] for row in await usage(client, admin)] == ["one", "tiny"]
+    # the server starts with another built-in model
+    await db.write(offer_local_model, replace(weights, name="other"), "zh", 1)
+    await client.app[CATALOG].reload()
+    assert [t["model_name"] for t in (await models(client))["smart"]["targets"]] == ["one"]

@@ -22,10 +22,11 @@ from scripted import DONE, Provider, chunk, reply
 from chathub.app_keys import CONFIG
 from chathub.clock import Clock
 from chathub.config import Config
-from chathub.formats.estimates import estimate
+from chathub.formats.estimates import longest
+from chathub.formats.prompt_counts import counts_of_body
 
-# the estimate of "你好" as a prompt
-PROMPT = 6
+# the most tokens that "你好" may be as a prompt, and about how many it is
+PROMPT, ABOUT = 7, 6
 
 
 @pytest.fixture(autouse=True)
@@ -44,6 +45,13 @@ def reserved(client: TestClient) -> int:
     with closing(sqlite3.connect(client.app[CONFIG].database)) as connection:
         count: int = connection.execute("SELECT count(*) FROM reservations").fetchone()[0]
     return count
+
+
+def most_of(body: bytes) -> int:
+    """The most tokens that the prompt in a body may be."""
+    counts = counts_of_body(body)
+    assert counts is not None
+    return longest(counts)
 
 
 async def limit(client: TestClient, admin: Headers, user_id: int = 2, **limits: Any) -> None:
@@ -86,7 +94,7 @@ async def test_fifty_concurrent_gateway_requests_with_a_budget_for_ten_start_exa
 ) -> None:
     body = {"model": "test-model", "max_tokens": 100, "messages": [{"role": "user", "content": "你好"}]}
     sent = json.dumps(body).encode()
-    await limit(client, admin, usage_limit=10 * (estimate(sent.decode()) + 100))
+    await limit(client, admin, usage_limit=10 * (most_of(sent) + 100))
     whole = {"choices": [{"message": {"content": "hi"}, "finish_reason": "stop"}], "usage": {}}
 
     async def slowly(request: Any) -> Any:
@@ -156,8 +164,8 @@ async def test_access_token_has_its_own_limits_of_every_kind(
 async def test_concurrent_requests_cannot_overspend_the_cost_budget(
     client: TestClient, admin: Headers, user: Headers, provider: Provider
 ) -> None:
-    # 6 tokens at 0.0025 and 100 at 0.01 for a thousand: 0.001015
-    await limit(client, admin, cost_limit=0.00406)
+    # 7 tokens at 0.0025 and 100 at 0.01 for a thousand: 0.0010175
+    await limit(client, admin, cost_limit=0.00408)
     provider.script = provider.stream(reply("好"), stall_after=0)
     asked = [asyncio.create_task(stream(client, user, max_tokens=100)) for _ in range(12)]
     async with asyncio.timeout(30):
@@ -176,13 +184,13 @@ async def test_reservation_is_for_the_most_expensive_candidate(
     dear = {"input_price_per_1k": 1.0, "output_price_per_1k": 10.0}
     await add_model(client, admin, provider.base_url, name="dear", **dear)
     await add_model(client, admin, provider.base_url, name="cheap", fallback_model="dear")
-    # 6 tokens at 1 and 100 at 10 for a thousand
-    await limit(client, admin, cost_limit=1.006)
+    # 7 tokens at 1 and 100 at 10 for a thousand
+    await limit(client, admin, cost_limit=1.007)
     provider.script = provider.stream(reply("好"), stall_after=0)
     running = asyncio.create_task(stream(client, user, model="cheap", max_tokens=100))
     await until(lambda: len(provider.bodies) == 1)
     pot = (await budgets(client, user))["cost"]
-    assert (pot["reserved"], pot["left"]) == (1.006, 0.0)
+    assert (pot["reserved"], pot["left"]) == (1.007, 0.0)
     assert (await chat(client, user, model="cheap", max_tokens=100))[0] == 429
     provider.gate.set()
     await running
@@ -193,8 +201,8 @@ async def test_reservation_is_as_if_all_of_the_prompt_were_written_to_the_cache(
 ) -> None:
     prices = {"input_price_per_1k": 1.0, "cached_price_per_1k": 0.1, "cache_write_1h_price_per_1k": 2.0}
     await add_model(client, admin, provider.base_url, name="caching", **prices, output_price_per_1k=0)
-    # the prompt is estimated as 6 tokens
-    for money, status in ((0.011, 429), (0.012, 200)):
+    # the prompt may be 7 tokens
+    for money, status in ((0.013, 429), (0.014, 200)):
         await limit(client, admin, cost_limit=money)
         assert (await chat(client, user, model="caching"))[0] == status
 
@@ -204,7 +212,7 @@ async def test_prompt_above_the_cost_budget_is_refused_also_when_output_is_free(
 ) -> None:
     prices = {"input_price_per_1k": 1.0, "output_price_per_1k": 0.0}
     await add_model(client, admin, provider.base_url, name="reader", **prices)
-    for money, status in ((0.005, 429), (0.006, 200)):
+    for money, status in ((0.006, 429), (0.007, 200)):
         await limit(client, admin, cost_limit=money)
         assert (await chat(client, user, model="reader"))[0] == status
 
@@ -212,7 +220,7 @@ async def test_prompt_above_the_cost_budget_is_refused_also_when_output_is_free(
 async def test_reserved_cost_is_rounded_up(
     client: TestClient, admin: Headers, user: Headers, provider: Provider
 ) -> None:
-    """6 tokens at 0.0001 per thousand are 0.6 millionths."""
+    """7 tokens at 0.0001 per thousand are 0.7 millionths."""
     await add_model(
         client, admin, provider.base_url, name="tiny", input_price_per_1k=0.0001, output_price_per_1k=0.0
     )
@@ -407,7 +415,7 @@ async def test_embeddings_reserve_their_prompt_only(
 ) -> None:
     await add_model(client, admin, provider.base_url, name="vectors", model_type="embedding")
     wanted = json.dumps({"model": "vectors", "input": "hello"}).encode()
-    tokens = estimate(wanted.decode())
+    tokens = most_of(wanted)
     provider.script = provider.answer(200, {"data": [{"embedding": [0.5]}], "usage": {"prompt_tokens": 1}})
     headers = user | {"Content-Type": "application/json"}
     for limited, status in ((tokens - 1, 429), (tokens, 200)):
@@ -510,7 +518,7 @@ async def test_crash_releases_reservations_and_charges_the_stored_text_or_by_tim
         with closing(sqlite3.connect(tmp_path / "crash.db")) as connection, connection:
             connection.execute(known)
     # 200 tokens for each second until its last sign of life, at most what was reserved
-    expected = range(PROMPT + 9, PROMPT + 131) if reasons else [PROMPT + 8]
+    expected = range(ABOUT + 9, ABOUT + 131) if reasons else [ABOUT + 8]
     async with ChatHub(tmp_path / "crash.db") as hub:
         session = await hub.client()
         stats = await (await session.get("/api/stats", headers=user)).json()

@@ -54,6 +54,23 @@ async def test_state_goes_back_with_the_results_of_tools(
 
 
 @every_provider
+async def test_state_goes_along_to_another_provider_of_the_same_model(
+    client: TestClient, admin: Headers, provider: Provider, kind: str
+) -> None:
+    await begin(client, admin, provider, kind, upstream_name="theirs")
+    protocol, fields = STRICT[kind].protocol, {"upstream_name": "theirs", "supports_function_calling": True}
+    await add_model_of_format(client, admin, provider.base_url, protocol, "other", **fields)
+    targets = [{"model_name": "m"}, {"model_name": "other", "order": 1}]
+    alias = {"model_name": "both", "display_name": "Both", "targets": targets}
+    assert (await client.post("/api/models", json=alias, headers=admin)).status == 200
+    place, results = await called(client, admin, model="both")
+    listed = {row["model_name"]: row["id"] for row in await (await client.get("/api/models")).json()}
+    await client.post(f"/api/models/{listed['m']}/toggle", headers=admin)
+    status, answer = await chat(client, admin, model="both", conversation_id=place, tool_results=results)
+    assert (status, answer.get("response"), answer["model"]) == (200, "晴", "other"), answer
+
+
+@every_provider
 async def test_state_goes_back_when_a_reply_to_results_is_regenerated(
     client: TestClient, admin: Headers, provider: Provider, kind: str
 ) -> None:

@@ -184,7 +184,7 @@ async def test_every_provider_format_gets_images_in_its_own_way_also_in_the_next
     wanted = UPSTREAM[protocol]
     for question in ("看图", "再看"):
         assert provider.last["_path"] == wanted["path"]
-        said = provider.last["contents" if protocol == "gemini" else "messages"][0]
+        said = provider.unmarked["contents" if protocol == "gemini" else "messages"][0]
         parts = said["parts" if protocol == "gemini" else "content"]
         assert said["role"] == "user" and len(parts) == 3
         assert wanted["stored"] in parts and wanted["far"] in parts

@@ -64,7 +64,8 @@ async def test_what_the_list_tells_is_imported(client: TestClient, admin: Header
     row = (await imported(client, admin, [entry]))["somebody/new-model"]
     assert (row["model_type"], row["context_window"], row["max_tokens"]) == ("chat", 200_000, 200_000)
     assert row["supports_vision"] and row["supports_function_calling"]
-    assert (row["input_price_per_1k"], row["output_price_per_1k"]) == (0.003, 0.015)
+    assert (row["input_price_per_1k"], row["output_price_per_1k"], row["priced"]) == (0.003, 0.015, True)
+    assert (row["cached_price_per_1k"], row["cache_write_price_per_1k"]) == (0.0003, 0.00375)
     model = chat_model(client, "somebody/new-model")
     assert model.prices == Prices(3 * DOLLAR, 300_000, 3_750_000, 3_750_000, 15 * DOLLAR) and model.is_priced
 

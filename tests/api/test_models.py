@@ -220,6 +220,7 @@ async def test_list_contains_neither_api_keys_nor_base_urls(
         "context_window",
         "fallback_model",
         "allow_extras",
+        "available",
         "upstream_name",
         "targets",
     }

@@ -399,7 +399,7 @@ async def test_images_of_replies_are_left_out_where_the_format_takes_none(
     await stream(client, user, "画猫", conversation_id="c")
     provider.script = provider.stream(texts(protocol, "ok"))
     await stream(client, user, "再画", model="see", conversation_id="c")
-    said = [(message["role"], message["content"]) for message in provider.last["messages"]]
+    said = [(message["role"], message["content"]) for message in provider.unmarked["messages"]]
     assert said == [("user", "画猫"), ("assistant", "[image/png]"), ("user", "再画")]
 
 

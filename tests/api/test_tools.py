@@ -128,7 +128,7 @@ async def test_tools_and_tool_choice_are_sent_in_the_providers_format(
     body = {"message": "hi", "model": "able", "tools": [TOOL, CLOCK], "tool_choice": choice}
     assert (await chat(client, admin, **body))[0] == 200
     for name, value in (OFFERED[protocol] | wanted).items():
-        assert provider.last[name] == value
+        assert provider.unmarked[name] == value
 
 
 @pytest.mark.parametrize("body", [{}, {"tools": None}, {"tools": []}, {"tool_choice": "auto"}])
@@ -335,7 +335,7 @@ async def test_tool_results_continue_the_turn(
         client, user, model="able", conversation_id=place, tool_results=given, tools=[TOOL]
     )
     assert status == 200 and body["response"] == "晴" and body["finish_reason"] == "stop"
-    assert provider.last["contents" if protocol == "gemini" else "messages"] == CONTINUED[protocol]
+    assert provider.unmarked["contents" if protocol == "gemini" else "messages"] == CONTINUED[protocol]
     assert "tools" in provider.last
 
 

@@ -18,6 +18,8 @@ from strict_openai import DeepSeek, OpenAI
 # up to three minutes, and a busy machine needs some seconds for its start
 SOON = 20
 MODEL = "claude-sonnet-4-5-20250929"
+# fields that the count of tokens refuses
+COUNT_REFUSES = {"max_tokens", "stream", "temperature", "metadata"}
 ASKED = {"model": MODEL, "max_tokens": 10, "messages": [{"role": "user", "content": "hi"}]}
 
 
@@ -79,6 +81,26 @@ async def test_the_line_that_changes_with_every_version_stays_out_of_other_forma
     ran = await claude.ask("hi", strict.model, {"ANTHROPIC_AUTH_TOKEN": await token(client, admin)})
     assert ran.text.strip() == FINAL
     assert "x-anthropic-billing-header" not in str(provider.last)
+
+
+@pytest.mark.parametrize("protocol", ["anthropic", "gemini", "openai"])
+async def test_context_is_counted_and_no_chat_is_sent(
+    client: TestClient,
+    admin: Headers,
+    provider: Provider,
+    claude: ClaudeCode,
+    outside: Outside,
+    protocol: str,
+) -> None:
+    await add(client, admin, provider.base_url, protocol, MODEL)
+    provider.script = provider.answer(200, {"input_tokens": 14_567, "totalTokens": 14_567})
+    ran = await claude.ask("/context", MODEL, {"ANTHROPIC_AUTH_TOKEN": await token(client, admin)})
+    assert ran.code == 0 and "Context Usage" in ran.text
+    paths = {body["_path"].rpartition("/")[2].rpartition(":")[2] for body in provider.bodies}
+    assert paths == {"anthropic": {"count_tokens"}, "gemini": {"countTokens"}, "openai": set()}[protocol]
+    assert all(not COUNT_REFUSES & body.keys() for body in provider.bodies)
+    assert (await stats(client, admin))["today"]["requests"] == 0
+    assert outside.asked == []
 
 
 @pytest.mark.parametrize("name", ["ANTHROPIC_AUTH_TOKEN", "ANTHROPIC_API_KEY"])

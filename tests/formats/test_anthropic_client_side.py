@@ -57,9 +57,8 @@ def test_plain_message_is_decoded() -> None:
     assert not found.stream and not found.tools and not found.extra
 
 
-def test_system_prompt_comes_first_without_cache_control() -> None:
-    mark = {"cache_control": {"type": "ephemeral"}}
-    blocks = [{"type": "text", "text": "a", **mark}, {"type": "text", "text": "b"}]
+def test_system_prompt_comes_first() -> None:
+    blocks = [{"type": "text", "text": "a"}, {"type": "text", "text": "b"}]
     assert read(system=blocks).messages == [Message("system", "a\nb"), Message("user", "你好")]
     assert read(system="a").messages[0] == Message("system", "a")
     assert len(read(system="").messages) == len(read(system=None).messages) == 1
@@ -162,7 +161,7 @@ def test_tools_are_decoded_as_openai_functions() -> None:
     empty = {"type": "object", "properties": {}}
     schema = {"type": "object", "properties": {"x": {}}}
     tools = [
-        {"name": "f", "description": "…", "input_schema": schema, "cache_control": {"type": "ephemeral"}},
+        {"name": "f", "description": "…", "input_schema": schema},
         {"type": "custom", "name": "g", "input_schema": {}, "strict": True},
     ]
     assert read(tools=tools).tools == [

@@ -96,6 +96,8 @@ def test_matching_rows_are_merged(host: str, model: str, expected: dict[str, Any
     # OpenAI itself refuses unknown fields
     own = host == "api.openai.com" or host.endswith(("openai.azure.com", "services.ai.azure.com"))
     usual: dict[str, Any] = {"takes_extensions": False, "most_stops": 4} if own else {}
+    usual |= {"takes_cache_key": True} if host == "api.openai.com" else {}
+    usual |= {"takes_marks": True} if host.endswith("aliyuncs.com") or "claude" in model else {}
     if host == "generativelanguage.googleapis.com":
         usual = {"most_stops": 5}
     found = asdict(quirks_of(host, model))

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from scripted import Provider, Script
+from scripted import Provider, Script, without_markers
 from scripted_formats import Call, replying, requests_stream
 from table_programs import Fields, Program, Refused, Reply
 
@@ -67,9 +67,10 @@ class Cell(NamedTuple):
         turns = self.body["contents" if self.wire_format == "gemini" else "messages"]
         return [turn for turn in turns if turn["role"] not in ("system", "developer")]
 
-    def parts(self, number: int = -1) -> list[dict[str, Any]]:
+    def parts(self, number: int = -1, *, keeps_markers: bool = False) -> list[dict[str, Any]]:
         """The parts of one of these messages."""
-        content = self.turns[number]["parts" if self.wire_format == "gemini" else "content"]
+        turn = self.turns[number] if keeps_markers else without_markers(self.turns[number])
+        content = turn["parts" if self.wire_format == "gemini" else "content"]
         return [{"type": "text", "text": content}] if isinstance(content, str) else content
 
 

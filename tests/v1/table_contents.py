@@ -1,6 +1,7 @@
 """Rows of the table of formats about the parts of a message: images, documents and sounds."""
 
 import base64
+import json
 from typing import Any
 
 from gateway import PIXEL
@@ -26,6 +27,22 @@ def images(cell: Cell) -> str:
     )
     data, address = _images_in(cell.wire_format)
     return carried(_same(cell.parts(), [one, data, two, address]))
+
+
+def cache_markers(cell: Cell) -> str:
+    """A text that is marked for the provider's cache for an hour."""
+    marker = {"type": "ephemeral", "ttl": "1h"}
+    if cell.client == "api":
+        cell.ask()
+        is_marked = (
+            cell.wire_format == "anthropic" and "cache_control" in cell.body["messages"][-1]["content"][-1]
+        )
+        return "set by ChatHub" if is_marked else NONE
+    cell.ask(over=cell.program.hello([{**text("long"), "cache_control": marker}, text("short")]))
+    if cell.wire_format == cell.program.own_format or cell.wire_format == "anthropic":
+        return carried(cell.parts(keeps_markers=True)[0].get("cache_control") == marker)
+    assert "cache_control" not in json.dumps(cell.body)
+    return NONE
 
 
 def _images_in(wire_format: str) -> tuple[Fields, Fields]:

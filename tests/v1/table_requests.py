@@ -5,7 +5,7 @@ import json
 from typing import Any
 
 from table_cells import NONE, Cell, Row, carried, without
-from table_contents import audio, images, pdf
+from table_contents import audio, cache_markers, images, pdf
 from table_programs import PLACE, SCHEMA, Fields
 from table_sdks import anthropic
 
@@ -222,6 +222,7 @@ REQUESTS: dict[str, Row] = {
     "images": images,
     "PDF": pdf,
     "audio": audio,
+    "cache markers": cache_markers,
     "tools": tools,
     "strict tools": strict_tools,
     "parallel": parallel,

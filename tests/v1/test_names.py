@@ -123,6 +123,21 @@ async def test_one_model_stands_at_two_providers_and_moves_on_when_one_fails(
     assert await ledger(client, admin) == [("gpt/first", "gpt-4o"), ("gpt/second", "gpt-4o")]
 
 
+async def test_target_whose_format_cannot_express_the_request_is_skipped(
+    client: TestClient, admin: Headers, provider: Provider
+) -> None:
+    await add(client, admin, provider.base_url, "anthropic", "a", provider="p1")
+    await add(client, admin, provider.base_url, "openai", "b", provider="p2")
+    await alias(client, admin, "a", "b")
+    await alias(client, admin, "a", name="alone")
+    provider.script = replying(provider, "openai", "fine")
+    strange = [{"role": "critic", "content": "hm"}]
+    assert (await ask(client, admin, messages=strange))[0] == 200
+    assert provider.last["model"] == "b" and len(provider.bodies) == 1
+    status, raw = await ask(client, admin, model="alone", messages=strange)
+    assert status == 400 and b"critic" in raw and len(provider.bodies) == 1
+
+
 async def test_access_token_bound_to_an_alias_uses_its_targets_through_it_alone(
     client: TestClient, admin: Headers, provider: Provider
 ) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from aiohttp.test_utils import TestClient
 from gateway import PATHS, PIXEL, TOOL, Headers, add, official, sent, spent, stats, token, unused_address
-from scripted import Provider, chunk
+from scripted import Provider, chunk, without_markers
 from scripted_formats import PROTOCOLS, refusal, refusal_event, replying, streamed
 
 openai = official("openai")
@@ -185,7 +185,7 @@ async def test_tool_call_and_its_result_are_translated(
     calls, finish, _ = await ask(create, HELLO, streams)
     ((call_id, name, arguments),) = calls
     assert (call_id, name, json.loads(arguments), finish) == (*CALL, "tool_calls")
-    assert provider.last["tools"] == tools_in(protocol)
+    assert provider.unmarked["tools"] == tools_in(protocol)
 
     provider.script = replying(provider, protocol, "晴天")
     function = {"name": name, "arguments": arguments}
@@ -197,7 +197,7 @@ async def test_tool_call_and_its_result_are_translated(
     ]
     assert await ask(create, messages, streams) == ([], "stop", "晴天")
     field = "contents" if protocol == "gemini" else "messages"
-    assert provider.last[field] == round_trip_in(protocol, call_id, arguments)
+    assert provider.unmarked[field] == round_trip_in(protocol, call_id, arguments)
 
 
 @every_format
@@ -232,7 +232,7 @@ async def test_image_is_sent_in_the_providers_format(
         assert provider.last["messages"][0]["content"] == parts
     elif protocol == "anthropic":
         source = {"type": "base64", "media_type": "image/png", "data": PIXEL}
-        got = provider.last["messages"][0]["content"]
+        got = provider.unmarked["messages"][0]["content"]
         assert got == [{"type": "text", "text": "what?"}, {"type": "image", "source": source}]
     else:
         image = {"inlineData": {"mimeType": "image/png", "data": PIXEL}}
@@ -292,7 +292,7 @@ async def test_parameters_are_translated_to_other_formats(
     await add(client, admin, provider.base_url, "anthropic", "a", provider="anthropic_like")
     provider.script = replying(provider, "anthropic", "hi")
     await create(model="a", **asked)
-    body = sent(provider)
+    body = without_markers(sent(provider))
     assert body["system"] == "be brief" and body["messages"] == HELLO and body["model"] == "a"
     assert (body["temperature"], body["max_tokens"], body["stop_sequences"]) == (0.5, 9, ["END"])
     await add(client, admin, provider.base_url, "gemini", "g", provider="gemini_like")

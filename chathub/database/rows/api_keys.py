@@ -55,6 +55,13 @@ class UsableApiKey(SealedApiKey, frozen=True):
     is_vouched: bool
 
 
+class ReachableApiKey(SealedApiKey, frozen=True):
+    """An API key that a user may use for some provider."""
+
+    base_url: str
+    health: str
+
+
 class PooledApiKey(UsableApiKey, frozen=True):
     """An API key that a request may use, with its rest for the request's model (``model_until`` 0: none)."""
 
@@ -117,6 +124,7 @@ class ApiKeys(Statements):
     get_own: Select[ApiKey]
     find_same: Select[ApiKeyId]
     list_for_chat: Select[PooledApiKey]
+    list_for_caller: Select[ReachableApiKey]
     get_for_test: Select[UsableApiKey]
     list_inheriting: Select[ApiKeyOrigin]
     list_sealed: Select[NamedApiKey]

@@ -106,7 +106,7 @@ class ContextMessage(Row, frozen=True):
     tool_calls: str
     tool_call_id: str
     state: str
-    has_images: bool
+    image_count: int
     attachments: str = "[]"
 
 

@@ -13,6 +13,14 @@ class OwnModelRest(Row, frozen=True):
     http_status: int
 
 
+class CallersRest(Row, frozen=True):
+    """A rest for a model of an API key that a user may use."""
+
+    key_id: int
+    model: str
+    until: int
+
+
 class ModelRest(Row, frozen=True):
     until: int
     failure_class: str
@@ -21,6 +29,7 @@ class ModelRest(Row, frozen=True):
 
 class ModelRests(Statements):
     list_own: Select[OwnModelRest]
+    list_for_caller: Select[CallersRest]
     get: Select[ModelRest]
     put: Command
     delete_oldest: Command

@@ -12,13 +12,19 @@ class ModelTarget(Row, frozen=True):
     order: int
 
 
+class NamedTarget(Row, frozen=True):
+    model_name: str
+    weight: int
+    order: int
+
+
 class ModelName(Row, frozen=True):
     name: str
 
 
 class ModelTargets(Statements):
     list_all: Select[ModelTarget]
-    list_names: Select[ModelName]
+    list_of_alias: Select[NamedTarget]
     list_aliases_of: Select[ModelName]
     insert: Command
     delete_all: Command

@@ -8,6 +8,7 @@ from msgspec import Meta, Raw, Struct
 
 from chathub.formats.anthropic.documents import BlockDecoder, DocumentBlock, ImageBlock, TextBlock
 from chathub.formats.anthropic.thinking import decode_redacted, decode_thinking
+from chathub.formats.cache_points import points_in
 from chathub.formats.client_request import NAME_LENGTH, decode, object_text
 from chathub.formats.messages import Message, Part, TextPart, ToolCall, content_of
 
@@ -22,12 +23,14 @@ class _ToolUse(Struct, tag="tool_use", frozen=True):
     id: str
     name: Name
     input: Raw
+    cache_control: Any = None
 
 
 class _ToolResult(Struct, tag="tool_result", frozen=True):
     tool_use_id: str
     content: str | list[Raw] | None = None
     is_error: bool | None = None
+    cache_control: Any = None
 
 
 class _Thinking(Struct, tag="thinking", frozen=True):
@@ -76,6 +79,7 @@ def _result(result: _ToolResult, place: str, decoder: BlockDecoder) -> Message:
     text = "\n".join([part.text for part in parts if isinstance(part, TextPart)])
     if result.is_error and not text.lower().startswith("error"):
         parts = _as_error(parts)
+    parts += points_in(result.cache_control)
     return Message("tool", content_of(parts), tool_call_id=result.tool_use_id)
 
 
@@ -96,6 +100,7 @@ def assistant_message(blocks: list[Raw], place: str, decoder: BlockDecoder) -> M
         block = _decoded(raw, at, _decode_assistant)
         if isinstance(block, _ToolUse):
             parts.append(ToolCall(block.id, block.name, object_text(block.input, f"{at}.input")))
+            parts += points_in(block.cache_control)
         elif isinstance(block, _Redacted):
             parts.append(decode_redacted(block.data))
         elif isinstance(block, _Thinking):
@@ -115,10 +120,10 @@ def _decoded(raw: Raw, place: str, decoder: Callable[[bytes | Raw], Any]) -> Any
 
 def _parts(block: Any, raw: Raw, place: str, decoder: BlockDecoder, role: str) -> Sequence[Part]:
     match block:
-        case TextBlock(text):
-            return [TextPart(text)] if text else []
-        case ImageBlock():
-            return [decoder.image(block, raw, place)]
-        case DocumentBlock():
-            return decoder.document(block, raw, place)
+        case TextBlock(text, point):
+            return [*([TextPart(text)] if text else []), *points_in(point)]
+        case ImageBlock(_, point):
+            return [decoder.image(block, raw, place), *points_in(point)]
+        case DocumentBlock(_, _, point):
+            return [*decoder.document(block, raw, place), *points_in(point)]
     return [decoder.unknown(raw, place, block, role)]

@@ -1,11 +1,12 @@
 """Decodes a body of ``POST /v1/messages`` into a ``ClientRequest``.
 
 Source: Anthropic's API reference ("Create a Message", "Tool use", "Vision", "Extended thinking"). Fields
-that have no meaning outside Anthropic (``metadata``, ``cache_control``, ``service_tier`` …) are ignored:
-clients set them without knowing which provider replies.
+that have no meaning outside Anthropic (``metadata``, ``service_tier`` …) are ignored: clients set them
+without knowing which provider replies.
 """
 
 import re
+from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -16,6 +17,7 @@ from chathub.formats.anthropic.documents import BlockDecoder, TextBlock
 from chathub.formats.anthropic.repair import repaired
 from chathub.formats.anthropic.tools import tools_of
 from chathub.formats.body_fields import Known, fields_of
+from chathub.formats.cache_points import FIELD, points_in
 from chathub.formats.client_request import (
     STOPS,
     TOOLS,
@@ -28,7 +30,7 @@ from chathub.formats.client_request import (
     whole_number,
 )
 from chathub.formats.loose_json import as_object
-from chathub.formats.messages import Message
+from chathub.formats.messages import CachePoint, Message, Part, TextPart
 from chathub.formats.structured_output import from_anthropic
 from chathub.schemas.json import JsonObject
 
@@ -69,6 +71,7 @@ class _Body(Struct, kw_only=True, frozen=True):
     tools: Annotated[list[Raw], Meta(max_length=TOOLS)] | None = None
     tool_choice: _Choice | None = None
     stream: bool | None = None
+    cache_control: Any = None
 
 
 class _Head(Struct, frozen=True):
@@ -81,6 +84,8 @@ _decode_head = msgspec.json.Decoder(_Head).decode
 _decode_body = msgspec.json.Decoder(_Body).decode
 _decode_message = msgspec.json.Decoder(_User | _Assistant | _System).decode
 _KNOWN = Known(*_Body.__struct_fields__, "messages")
+# fields that some providers of other formats know too
+_EXTRA = ("top_k", FIELD)
 _BILLING = re.compile(r"\Ax-anthropic-billing-header:[^\n]*\n?", re.IGNORECASE)
 
 
@@ -136,17 +141,21 @@ def request_of(fields: dict[str, Raw]) -> ClientRequest:
         tools=tools_of(decoded.tools or []),
         tool_choice=_tool_choice(decoded.tool_choice),
         stream=bool(decoded.stream),
-        extra={} if decoded.top_k is None else {"top_k": decoded.top_k},
+        extra={name: value for name in _EXTRA if (value := getattr(decoded, name)) is not None},
     )
 
 
-def _instructions(system: str | list[TextBlock] | None) -> str:
+def _instructions(system: str | list[TextBlock] | None) -> str | Sequence[Part]:
     """The system prompt, without the line that Claude Code puts before it for Anthropic: it changes with
     every request, and no provider could keep the prompt in its cache."""
     if isinstance(system, str):
         return _BILLING.sub("", system)
-    texts = [_BILLING.sub("", block.text) for block in system or []]
-    return "\n".join([text for text in texts if text])
+    parts: list[Part] = []
+    for block in system or []:
+        text = _BILLING.sub("", block.text)
+        parts += [*([TextPart(text)] if text else []), *points_in(block.cache_control)]
+    message = Message("system", parts)
+    return parts if message.of_kind(CachePoint) else message.text
 
 
 def _params(decoded: _Body) -> JsonObject:

@@ -47,15 +47,18 @@ class _Stored(Struct, tag="file", frozen=True):
 
 class ImageBlock(Struct, tag="image", frozen=True):
     source: _Base64 | _Url | _Stored
+    cache_control: Any = None
 
 
 class DocumentBlock(Struct, tag="document", frozen=True):
     source: _Base64 | _Url | _PlainText | _Content | _Stored
     title: str | None = None
+    cache_control: Any = None
 
 
 class TextBlock(Struct, tag="text", frozen=True):
     text: str
+    cache_control: Any = None
 
 
 _decode_object = msgspec.json.Decoder(JsonObject).decode

@@ -11,12 +11,15 @@ from urllib.parse import urlsplit
 import msgspec
 
 from chathub.formats import request_parts, structured_output, urls
-from chathub.formats.anthropic import thinking
+from chathub.formats.anthropic import cache_markers, thinking
+from chathub.formats.anthropic.system import system_blocks
+from chathub.formats.cache_points import FIELD, marked, points_in
 from chathub.formats.call_ids import with_unique_ids
 from chathub.formats.loose_json import as_object
 from chathub.formats.media import PDF
 from chathub.formats.messages import (
     Audio,
+    CachePoint,
     ChatRequest,
     File,
     Image,
@@ -60,7 +63,9 @@ def encode_request(chat_request: ChatRequest, quirks: Quirks | None = None) -> U
     messages = _messages(with_unique_ids(asked), chat_request.model, quirks)
     sent = request_parts.params_of(chat_request)
     body: JsonObject = {"model": chat_request.model, "messages": messages, "stream": streamed}
-    if system := _system(asked, sent):
+    if structured_output.wants_json_only(sent.get("response_format")):
+        asked = [*asked, Message("system", structured_output.JSON_ONLY)]
+    if system := system_blocks(asked):
         body["system"] = system
     body |= _parameters(sent, quirks, may_think=thinking.may_think(messages))
     if output_format := structured_output.for_anthropic(sent.get("response_format")):
@@ -70,6 +75,10 @@ def encode_request(chat_request: ChatRequest, quirks: Quirks | None = None) -> U
         choice = request_parts.choice_for(chat_request.tool_choice, tools)
         if choice := _tool_choice(choice, sent, thinks=_thinks(body)):
             body["tool_choice"] = choice
+    if FIELD in quirks.left_out:
+        cache_markers.remove_markers(body)
+    else:
+        cache_markers.set_markers(body, points_in(sent.get(FIELD)))
     body = {name: value for name, value in body.items() if name not in quirks.left_out}
     sent = headers(chat_request.api_key, quirks, streamed=streamed)
     return UpstreamRequest(chat_url(chat_request.base_url), sent, msgspec.json.encode(body))
@@ -78,13 +87,6 @@ def encode_request(chat_request: ChatRequest, quirks: Quirks | None = None) -> U
 def headers(api_key: str, quirks: Quirks, *, streamed: bool) -> dict[str, str]:
     """The headers of a request, with the API key."""
     return request_parts.headers(streamed, x_api_key=api_key.strip(), anthropic_version=VERSION)
-
-
-def _system(messages: list[Message], sent: JsonObject) -> str:
-    texts = [request_parts.instructions(messages)]
-    if structured_output.wants_json_only(sent.get("response_format")):
-        texts.append(structured_output.JSON_ONLY)
-    return "\n\n".join(filter(None, texts))
 
 
 def _is_taken(part: File | Audio) -> bool:
@@ -155,6 +157,8 @@ def _tool(tool: JsonObject, quirks: Quirks) -> JsonObject:
         result |= {"input_schema": structured_output.closed(schema), "strict": True}
     if function.get("description"):
         result["description"] = function["description"]
+    for point in points_in(tool.get(FIELD) or function.get(FIELD)):
+        result = marked(result, point)
     return result
 
 
@@ -196,35 +200,45 @@ def _messages(messages: list[Message], model: str, quirks: Quirks) -> list[JsonO
             blocks.sort(key=lambda block: block["type"] != "tool_result")
     if turns and turns[-1][0] == "assistant":
         _trim(turns[-1][1][-1])
-    return [{"role": role, "content": _shortest(blocks)} for role, blocks in turns]
+    # where messages of a role are marked all are blocks: another turn marks others
+    roles = {"user", *(message.role for message in messages if message.of_kind(CachePoint))}
+    return [
+        {"role": role, "content": blocks if role in roles else _shortest(blocks)} for role, blocks in turns
+    ]
 
 
 def _blocks(message: Message, model: str, quirks: Quirks) -> list[Block]:
     if message.role == "tool":
-        content = _content(message)
-        return [
-            {"type": "tool_result", "tool_use_id": _id(message.tool_call_id), "content": _shortest(content)}
-        ]
-    if message.role != "assistant":
-        return _content(message)
+        content = [block for part in message.parts for block in _block(part)]
+        call_id = _id(message.tool_call_id)
+        result = {"type": "tool_result", "tool_use_id": call_id, "content": _shortest(content)}
+        points = message.of_kind(CachePoint)
+        return [marked(result, points[-1]) if points else result]
+    is_reply = message.role == "assistant"
     made_it, blocks = bool(message.model) and message.model == model, list[Block]()
     for part in message.parts:
         if isinstance(part, Thought):
             blocks += thinking.blocks_of(part, quirks, made_it=made_it)
-        elif not isinstance(part, Image):  # those of the assistant are refused
+        elif isinstance(part, CachePoint):
+            _mark(blocks, part)
+        elif not (is_reply and isinstance(part, Image)):  # those of the assistant are refused
             blocks += _block(part)
+    if not is_reply:
+        return blocks
     # thinking alone is no message
     if any(block["type"] not in thinking.TYPES for block in blocks):
         return blocks
     return [*blocks, _text(request_parts.text_without_images(message))] if message.images else []
 
 
-def _content(message: Message) -> list[Block]:
-    """The parts in their order; a blank text is refused."""
-    return [block for part in message.parts for block in _block(part)]
+def _mark(blocks: list[Block], point: CachePoint) -> None:
+    """Mark the last block for the cache; thinking cannot be marked."""
+    if blocks and blocks[-1]["type"] not in thinking.TYPES:
+        blocks[-1] = marked(blocks[-1], point)
 
 
 def _block(part: Part) -> list[Block]:
+    """A part as a block; a blank text is refused."""
     match part:
         case TextPart(text) if text.strip():
             return [_text(text)]
@@ -272,7 +286,7 @@ def _shortest(blocks: list[Block]) -> str | list[Block]:
     """A single text block as a string, which means the same."""
     if not blocks:
         return ""
-    return str(blocks[0]["text"]) if len(blocks) == 1 and blocks[0]["type"] == "text" else blocks
+    return str(blocks[0]["text"]) if len(blocks) == 1 and blocks[0].keys() == {"type", "text"} else blocks
 
 
 def _trim(block: Block) -> None:

@@ -1,10 +1,11 @@
 """Decodes the tools of a request in Anthropic's format: functions in OpenAI's shape, others as they came."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import msgspec
 from msgspec import Meta, Raw, Struct
 
+from chathub.formats.cache_points import marked, points_in
 from chathub.formats.client_request import NAME_LENGTH, decode
 from chathub.schemas.json import JsonObject
 
@@ -18,6 +19,7 @@ class _Tool(Struct, frozen=True):
     input_schema: JsonObject
     description: str | None = None
     strict: bool | None = None
+    cache_control: Any = None
 
 
 _decode_kind = msgspec.json.Decoder(_Kind).decode
@@ -45,4 +47,7 @@ def _tool(raw: Raw, place: str) -> JsonObject:
     function["parameters"] = tool.input_schema
     if tool.strict is not None:
         function["strict"] = tool.strict
-    return {"type": "function", "function": function}
+    decoded: JsonObject = {"type": "function", "function": function}
+    for point in points_in(tool.cache_control):
+        decoded = marked(decoded, point)
+    return decoded

@@ -1,24 +1,28 @@
 """OpenAI's Chat Completions: the format of OpenAI, of most other providers, and of clients."""
 
-from chathub.formats.openai.decode_embeddings import decode_embedding_usage
+from chathub.formats.openai.decode_embeddings import count_token_ids, decode_embedding_usage
 from chathub.formats.openai.decode_request import decode_fields, decode_head, decode_request
 from chathub.formats.openai.decode_stream import Decoder, decode_body
+from chathub.formats.openai.encode_models import encode_model, encode_models
 from chathub.formats.openai.encode_request import LACKED_FIELDS, encode_request, fetches, headers, is_at
 from chathub.formats.openai.encode_stream import (
     DONE,
     Encoder,
     encode_body,
     encode_error,
-    encode_model,
-    encode_models,
 )
 from chathub.formats.urls import embeddings_url, models_url
+
+# nothing counts the tokens of a Chat Completion before its reply
+count_tokens = None
 
 __all__ = [
     "DONE",
     "LACKED_FIELDS",
     "Decoder",
     "Encoder",
+    "count_token_ids",
+    "count_tokens",
     "decode_body",
     "decode_embedding_usage",
     "decode_fields",

@@ -6,6 +6,7 @@ from typing import Any
 import msgspec
 from msgspec import Raw, Struct
 
+from chathub.formats.cache_points import points_in
 from chathub.formats.client_media import ClientMedia
 from chathub.formats.client_request import Parts, decode, refuse
 from chathub.formats.media import AUDIO_FORMATS
@@ -16,6 +17,7 @@ from chathub.schemas.json import JsonObject
 
 class _Kind(Struct, frozen=True):
     type: str
+    cache_control: Any = None
 
 
 class _Text(Struct, tag="text", frozen=True):
@@ -70,12 +72,17 @@ def parts_of(
     if isinstance(content, str):
         return content
     counted.add(content)
-    parts = [_part(raw, f"{place}.content[{number}]", media, counted) for number, raw in enumerate(content)]
-    return content_of([each for each in parts if each is not None])
+    parts: list[Part] = []
+    for number, raw in enumerate(content):
+        at = f"{place}.content[{number}]"
+        kind = decode(_decode_kind, raw, at)
+        if (part := _part(kind.type, raw, at, media, counted)) is not None:
+            parts.append(part)
+        parts += points_in(kind.cache_control)
+    return content_of(parts)
 
 
-def _part(raw: Raw, place: str, media: ClientMedia, counted: Parts) -> Part | None:
-    kind = decode(_decode_kind, raw, place).type
+def _part(kind: str, raw: Raw, place: str, media: ClientMedia, counted: Parts) -> Part | None:
     if kind not in _KNOWN:
         counted.add_values(raw)
         block = decode(_decode_object, raw, place)

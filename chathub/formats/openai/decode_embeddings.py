@@ -1,11 +1,14 @@
-"""Decodes responses of the embeddings endpoint in OpenAI's format: their usage, or the error in a 200.
+"""Reads requests and responses of the embeddings endpoint in OpenAI's format: their tokens, or the error in a
+200.
 
 Source: OpenAI's API reference ("Create embeddings").
 """
 
 import json
+from collections.abc import Mapping
 
 import msgspec
+from msgspec import Raw
 
 from chathub.formats import loose_json as fields
 from chathub.formats.events import Failure, Usage
@@ -22,6 +25,18 @@ class _Response(msgspec.Struct):
     # the vectors are passed on without being decoded
     data: msgspec.Raw
     usage: _Usage | None = None
+
+
+# what lists of numbers are made of
+_NUMBERS = b"0123456789[], \t\r\n"
+
+
+def count_token_ids(fields: Mapping[str, Raw]) -> int | None:
+    """How many tokens a client sends that has split its texts itself; None for one that sends texts."""
+    sent = bytes(fields.get("input", b""))
+    if sent.lstrip()[:1] != b"[" or sent.translate(None, _NUMBERS):
+        return None
+    return sent.count(b",") + 1
 
 
 def decode_embedding_usage(body: bytes) -> Usage | Failure:

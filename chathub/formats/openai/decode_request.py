@@ -8,8 +8,10 @@ from typing import Annotated, Any
 
 import msgspec
 from msgspec import Meta, Raw, Struct
+from msgspec.structs import replace
 
 from chathub.formats.body_fields import Known, fields_of
+from chathub.formats.cache_points import points_in
 from chathub.formats.client_media import ClientMedia
 from chathub.formats.client_request import (
     NAME_LENGTH,
@@ -71,14 +73,17 @@ class _CustomCall(Struct, tag="custom", frozen=True):
 
 class _System(Struct, tag_field="role", tag="system", frozen=True):
     content: str | list[Raw]
+    cache_control: Any = None
 
 
 class _Developer(Struct, tag_field="role", tag="developer", frozen=True):
     content: str | list[Raw]
+    cache_control: Any = None
 
 
 class _User(Struct, tag_field="role", tag="user", frozen=True):
     content: str | list[Raw]
+    cache_control: Any = None
 
 
 class _Assistant(Struct, tag_field="role", tag="assistant", frozen=True):
@@ -90,11 +95,13 @@ class _Assistant(Struct, tag_field="role", tag="assistant", frozen=True):
     reasoning_content: Any = None
     reasoning_details: Any = None
     extra_content: Any = None
+    cache_control: Any = None
 
 
 class _Tool(Struct, tag_field="role", tag="tool", frozen=True):
     content: str | list[Raw]
     tool_call_id: str
+    cache_control: Any = None
 
 
 _Message = _System | _Developer | _User | _Assistant | _Tool
@@ -228,6 +235,13 @@ def request_of(fields: dict[str, Raw]) -> ClientRequest:
 
 
 def _message(message: _Message, place: str, media: ClientMedia, counted: Parts) -> Message:
+    decoded = _unmarked(message, place, media, counted)
+    # some clients mark the message and not a part of it
+    points = points_in(message.cache_control)
+    return replace(decoded, content=[*decoded.parts, *points]) if points else decoded
+
+
+def _unmarked(message: _Message, place: str, media: ClientMedia, counted: Parts) -> Message:
     match message:
         case _System(content) | _Developer(content):
             return Message("system", parts_of(content, place, media, counted))

@@ -8,10 +8,6 @@ and the tolerant one for all others, which checks every field.
 """
 
 from collections.abc import Iterable, Iterator
-from typing import Annotated, Any
-
-import msgspec
-from msgspec import Meta, Raw, Struct
 
 from chathub.formats import large_json, sse
 from chathub.formats import loose_json as fields
@@ -29,6 +25,7 @@ from chathub.formats.events import (
 from chathub.formats.failures import error_bodies
 from chathub.formats.openai import state_fields
 from chathub.formats.openai.choice import Choice, Output
+from chathub.formats.openai.plain_chunk import Chunk, decode_chunk
 from chathub.formats.openai.sources import LISTS, Citations
 from chathub.formats.stream_decoder import BROKEN, BROKEN_OFF, UNREADABLE_ERRORS, StreamDecoder
 from chathub.schemas.json import JsonObject
@@ -91,60 +88,12 @@ _CHOICE: large_json.Shape = {
 }
 
 
-# what the fast way does not read
-_Nothing = Annotated[list[Any], Meta(max_length=0)] | None
-
-
 def finish_reason(word: str, *, has_calls: bool) -> str:
     """A provider's word for the end as clients know it; some providers have none, or another for calls."""
     reason = _FINISH_WORDS.get(word.lower(), "stop")
     if reason in ("stop", "tool_calls"):
         return "tool_calls" if has_calls else "stop"
     return reason
-
-
-class _Delta(Struct, gc=False):
-    content: str | None = None
-    reasoning_content: str | None = None
-    reasoning: str | None = None
-    reasoning_details: Raw = Raw(b"")
-    extra_content: None = None
-    refusal: Annotated[str, Meta(max_length=0)] | None = None
-    tool_calls: _Nothing = None
-    function_call: None = None
-    images: _Nothing = None
-    audio: None = None
-    annotations: _Nothing = None
-    executed_tools: _Nothing = None
-    context: None = None
-    citations: _Nothing = None
-    search_results: _Nothing = None
-    web_search: _Nothing = None
-    references: _Nothing = None
-
-
-class _PlainChoice(Struct, gc=False):
-    index: Annotated[int, Meta(ge=0, le=0)] = 0
-    delta: _Delta | None = None
-    message: _Delta | None = None
-    finish_reason: str | None = None
-    usage: None = None
-    error: None = None
-
-
-class _Chunk(Struct, gc=False):
-    choices: Annotated[list[_PlainChoice], Meta(max_length=1)] | None = None
-    usage: JsonObject | None = None
-    error: None = None
-    x_groq: None = None
-    search_info: None = None
-    search_results: Raw = Raw(b"")
-    web_search: Raw = Raw(b"")
-    references: Raw = Raw(b"")
-    citations: Raw = Raw(b"")
-
-
-_decode_chunk = msgspec.json.Decoder(_Chunk).decode
 
 
 class Decoder(StreamDecoder):
@@ -179,11 +128,11 @@ class Decoder(StreamDecoder):
         if name or self._failed or self._halves.waiting or self._first_index:
             return False
         try:
-            chunk = _decode_chunk(payload)
+            chunk = decode_chunk(payload)
         except UNREADABLE_ERRORS:
             return False
         if not chunk.choices:
-            return False
+            return self._take_plain_usage(chunk)
         choice = chunk.choices[0]
         delta = choice.delta if self._streamed else choice.message
         # a whole body with both is Perplexity's
@@ -206,11 +155,23 @@ class Decoder(StreamDecoder):
         if chunk.usage:
             fields.update_counts(self._counts, chunk.usage)
         if chunk.citations or chunk.search_results or chunk.web_search or chunk.references:
-            for name in LISTS:
-                self._citations.keep(name, getattr(chunk, name))
+            self._keep_lists(chunk)
         self._first_index = 0
         self._arrived = True
         return True
+
+    def _take_plain_usage(self, chunk: Chunk) -> bool:
+        """The last chunk but ``[DONE]`` of most streams: no choices, and the usage."""
+        if chunk.choices is None or not chunk.usage or not self._streamed or chunk.may_be_error:
+            return False
+        fields.update_counts(self._counts, chunk.usage)
+        self._keep_lists(chunk)
+        self._arrived = True
+        return True
+
+    def _keep_lists(self, chunk: Chunk) -> None:
+        for name in LISTS:
+            self._citations.keep(name, getattr(chunk, name))
 
     def _is_ours(self, name: str, text: str) -> bool:
         return name in ("", "message")

@@ -11,9 +11,11 @@ from typing import Any
 import msgspec
 
 from chathub.formats import request_parts, urls
+from chathub.formats.cache_points import FIELD, marked, unmarked
 from chathub.formats.media import AUDIO_FORMATS, PDF
 from chathub.formats.messages import (
     Audio,
+    CachePoint,
     ChatRequest,
     File,
     Image,
@@ -25,6 +27,7 @@ from chathub.formats.messages import (
     UpstreamRequest,
 )
 from chathub.formats.openai import state_fields
+from chathub.formats.openai.cache_marks import takes_marks, with_marks
 from chathub.formats.openai.repair_parts import UNNAMED
 from chathub.formats.quirks.table import SAMPLING, Quirks, quirks_of
 from chathub.formats.reasoning import effort
@@ -48,6 +51,10 @@ def encode_request(chat_request: ChatRequest, quirks: Quirks | None = None) -> U
     params = effort.openai_fields(params, quirks)
     if chat_request.extra:
         params = {**chat_request.extra, **params}
+    if chat_request.cache_key and quirks.takes_cache_key:
+        params.setdefault("prompt_cache_key", chat_request.cache_key)
+    if not quirks.marks_cache:
+        params.pop(FIELD, None)
     params = {name: value for name, value in params.items() if name not in left_out(quirks)}
     streamed = chat_request.stream or quirks.streams_only
     if quirks.thinking_off_when_not_streaming and not streamed:
@@ -110,6 +117,9 @@ def _set_names(params: JsonObject, quirks: Quirks) -> None:
 
 def _tool(tool: JsonObject, quirks: Quirks) -> JsonObject:
     function = request_parts.function_of(tool)
+    if not takes_marks(quirks) and (FIELD in tool or FIELD in function):
+        function = unmarked(function)
+        tool = {**unmarked(tool), "function": function}
     if "strict" in function and not request_parts.sends_strict(quirks):
         function = {name: value for name, value in function.items() if name != "strict"}
         tool = {**tool, "function": function}
@@ -126,12 +136,14 @@ def left_out(quirks: Quirks) -> tuple[str, ...]:
 
 
 def _messages(chat_request: ChatRequest, quirks: Quirks) -> list[Any]:
-    messages = messages_for(chat_request.messages, "openai", partial(_is_taken, quirks))
+    messages = messages_for(with_marks(chat_request, quirks), "openai", partial(_is_taken, quirks))
     if quirks.system_role == "user":
         messages = request_parts.with_instructions_in_user_message(messages)
-    if all(map(_is_plain, messages)) and quirks.system_role != "developer":
+    # where one text is marked all are parts: another turn marks others
+    as_parts = quirks.marks_cache or any(each.of_kind(CachePoint) for each in messages)
+    if all(map(_is_plain, messages)) and quirks.system_role != "developer" and not as_parts:
         return messages
-    return list(_mapped(messages, chat_request.model, quirks))
+    return list(_mapped(messages, chat_request.model, quirks, as_parts))
 
 
 def _is_taken(quirks: Quirks, part: File | Audio) -> bool:
@@ -151,7 +163,7 @@ def _is_plain(message: Message) -> bool:
     )
 
 
-def _mapped(messages: list[Message], model: str, quirks: Quirks) -> Iterator[JsonObject]:
+def _mapped(messages: list[Message], model: str, quirks: Quirks, as_parts: bool) -> Iterator[JsonObject]:
     shown: list[JsonObject] = []  # by tools, whose messages can have text only
     for message in messages:
         if shown and message.role != "tool":
@@ -161,15 +173,15 @@ def _mapped(messages: list[Message], model: str, quirks: Quirks) -> Iterator[Jso
             shown += [part for part in map(_part, message.parts) if part and part["type"] != "text"]
             yield {"role": "tool", "tool_call_id": message.tool_call_id, "content": message.text}
         elif message.role in request_parts.INSTRUCTIONS:
-            yield {"role": quirks.system_role, "content": message.text}
+            yield {"role": quirks.system_role, "content": _content(message, as_parts)}
         else:
-            yield _message(message, model, quirks)
+            yield _message(message, model, quirks, as_parts)
     if shown:
         yield {"role": "user", "content": shown}
 
 
-def _message(message: Message, model: str, quirks: Quirks) -> JsonObject:
-    result: JsonObject = {"role": message.role, "content": _content(message)}
+def _message(message: Message, model: str, quirks: Quirks, as_parts: bool) -> JsonObject:
+    result: JsonObject = {"role": message.role, "content": _content(message, as_parts)}
     if message.role == "assistant":
         result |= state_fields.message_fields(message, model, quirks)
     if tool_calls := message.tool_calls:
@@ -186,12 +198,22 @@ def _tool_call(call: ToolCall, signature: str) -> JsonObject:
     return {"id": call.id, "type": "function", "function": function, **signed}
 
 
-def _content(message: Message) -> str | list[JsonObject]:
-    """A text, if there is nothing else: some providers take no lists of parts. The assistant's images are
-    refused."""
-    if message.role == "assistant":
+def _content(message: Message, as_parts: bool) -> str | list[JsonObject]:
+    """A text, if there is nothing else: most providers take a list of parts for images only, and some none at
+    all. The assistant's images are refused."""
+    content: list[JsonObject] = []
+    for part in message.parts:
+        if isinstance(part, CachePoint):
+            content[-1:] = [marked(each, part) for each in content[-1:]]
+        elif encoded := _part(part):
+            content.append(encoded)
+    says_texts_only = message.role != "user"
+    if says_texts_only:
+        content = [part for part in content if part["type"] == "text"]
+    if content and as_parts:
+        return content
+    if says_texts_only:
         return request_parts.text_without_images(message)
-    content = [part for part in map(_part, message.parts) if part]
     return message.text if all(part["type"] == "text" for part in content) else content
 
 

@@ -5,7 +5,6 @@ Sources: OpenAI's API reference ("The chat completion object", "The chat complet
 clients know.
 """
 
-from collections.abc import Iterable
 from itertools import groupby
 from typing import Any
 
@@ -80,21 +79,6 @@ def encode_error(
 
 def _error(message: str, type: str, param: str | None, code: str | None) -> JsonObject:
     return {"error": {"message": message, "type": type, "param": param, "code": code}}
-
-
-def encode_models(rows: Iterable[tuple[str, int, str]]) -> bytes:
-    """The list of ``GET /v1/models`` from names, times in seconds and owners."""
-    return _encode({"object": "list", "data": [_model_object(*row) for row in rows]})
-
-
-def encode_model(name: str, created: int, owned_by: str) -> bytes:
-    """The body of ``GET /v1/models/{id}``."""
-    return _encode(_model_object(name, created, owned_by))
-
-
-def _model_object(name: str, created: int, owned_by: str) -> JsonObject:
-    """A model as ``/v1/models`` shows it; ``created`` in seconds."""
-    return {"id": name, "object": "model", "created": created, "owned_by": owned_by}
 
 
 def _run(event: Event) -> tuple[type[Event], int]:

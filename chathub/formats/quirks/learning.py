@@ -10,6 +10,7 @@ from collections.abc import Callable
 
 from msgspec.structs import replace
 
+from chathub.formats.cache_points import FIELD
 from chathub.formats.events import Failure
 from chathub.formats.messages import Audio, ChatRequest, File, Image
 from chathub.formats.quirks import refusal_phrases as phrases
@@ -139,6 +140,12 @@ def _strict(refusal: Refusal, chat_request: ChatRequest, known: Quirks) -> Quirk
     return replace(known, drops_strict=True) if refusal.says(phrases.STRICT_IMPOSSIBLE) else None
 
 
+def _cache_points(refusal: Refusal, chat_request: ChatRequest, known: Quirks) -> Quirks | None:
+    """A provider that does not know markers for the cache keeps its prompts there without them, or not."""
+    is_refused = refusal.has(FIELD) and refusal.says(phrases.CACHE_POINT_REFUSED)
+    return _leaving_out(FIELD, known) if is_refused else None
+
+
 def _media(refusal: Refusal, chat_request: ChatRequest, known: Quirks) -> Quirks | None:
     """A model that takes no documents or recordings gets a text in their place."""
     kinds = {type(part) for message in chat_request.messages for part in message.parts}
@@ -190,6 +197,7 @@ _RULES: tuple[_Rule, ...] = (
     _role,
     _stops,
     _strict,
+    _cache_points,
     _media,
     _left_out,
 )

@@ -46,6 +46,13 @@ STRICT_REFUSED = re.compile(
     r"|(?:unknown|unrecogni[sz]ed|unexpected|unsupported|(?:not|n't) support\w*|no such).{0,40}?\bstrict\b",
     re.IGNORECASE,
 )
+CACHE_POINT_REFUSED = re.compile(
+    r"\bcache_control\b.{0,60}?(?:extra (?:inputs?|fields?)|unknown|unrecogni[sz]ed|unexpected|unsupported"
+    r"|(?:not|n't) (?:be )?(?:support|permit|allow|recogni))"
+    r"|(?:unknown|unrecogni[sz]ed|unexpected|unsupported|(?:not|n't) support\w*|no such).{0,40}?"
+    r"\bcache_control\b",
+    re.IGNORECASE,
+)
 # strict tools have limits of number and size, and take not every kind of schema
 STRICT_IMPOSSIBLE = re.compile(
     r"\bgrammar\b|invalid schema for function|\bstrict tools?\b|too many (?:optional|union)"

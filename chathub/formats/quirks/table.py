@@ -31,6 +31,9 @@ class Quirks(Struct, frozen=True):
     ``takes_files`` and ``takes_audio``: whether documents and recordings may be sent; ``takes_addresses``:
     whether the provider fetches images by their address. ``most_stops``: how
     many stop sequences may be sent (0: no limit is known). ``left_out``: fields that the provider refuses.
+    In OpenAI's format ``takes_marks``: whether a client's markers for the cache of prompts may be sent;
+    ``marks_cache``: whether ChatHub sets them itself; ``takes_cache_key``: whether ``prompt_cache_key`` is
+    known.
     ``knows_developer``: whether the role is known that OpenAI has in place of ``system``. ``takes_strict``:
     whether ``strict`` of tools may be sent; ``drops_strict``: not in this request, for its schemas do not
     allow it.
@@ -65,6 +68,9 @@ class Quirks(Struct, frozen=True):
     takes_addresses: bool = True
     most_stops: int = 0
     left_out: tuple[str, ...] = ()
+    takes_marks: bool = False
+    marks_cache: bool = False
+    takes_cache_key: bool = False
     knows_developer: bool = True
     takes_strict: bool = True
     drops_strict: bool = False
@@ -134,6 +140,11 @@ _TABLE = (
     _row((*_DEEPSEEK, *_MOONSHOT), "", reasoning_back="always"),
     _row(_GEMINI, r"gemini-([3-9]|(pro|flash|flash-lite)-latest)", signatures_back="always"),
     _row(_OPENROUTER, "", details_back="always"),
+    # caches of prompts
+    _row(("api.openai.com",), "", takes_cache_key=True),
+    _row((*_OPENROUTER, "aliyuncs.com"), "", takes_marks=True),
+    _row(_EVERYWHERE, r"(?i)claude", takes_marks=True),
+    _row(_OPENROUTER, r"(?i)claude", marks_cache=True),
     # how thinking is requested
     _row(_OPENAI, r"^(o\d|gpt-5)(?![a-z0-9.])", efforts=("minimal", "low", "medium", "high")),
     _row(_OPENAI, r"^o\d", efforts=("low", "medium", "high")),

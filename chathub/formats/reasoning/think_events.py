@@ -11,33 +11,37 @@ class ThinkEvents:
 
     def __init__(self, *, is_whole: bool = False) -> None:
         self._splitter = ThinkSplitter(is_whole=is_whole)
-        # characters that are no text any more
+        # characters that are no text any more, or are kept back
         self._removed = 0
 
     def split(self, events: list[Event], *, last: bool = False) -> list[Event]:
-        out = events if self._splitter.passing else _split(self._splitter, events, last=last)
-        if out is not events:
-            self._removed += _text_length(events) - _text_length(out)
+        out = events if self._splitter.passing else self._split(events, last)
         if self._removed:
             out = [moved(event, self._removed) if isinstance(event, Source) else event for event in out]
         return out
 
-
-def _text_length(events: list[Event]) -> int:
-    return sum(len(event.text) for event in events if isinstance(event, Text))
-
-
-def _split(splitter: ThinkSplitter, events: list[Event], *, last: bool) -> list[Event]:
-    out: list[Event] = []
-    for event in events:
-        if isinstance(event, Text) and not event.is_refusal:
-            out.extend(splitter.feed(event.text))
-        else:
-            if last or not isinstance(event, Usage):
+    def _split(self, events: list[Event], last: bool) -> list[Event]:
+        splitter = self._splitter
+        out: list[Event] = []
+        for event in events:
+            if type(event) is Text and not event.is_refusal:
+                # nearly all of a reply is text without a tag
+                if splitter.passes(event.text):
+                    out.append(event)
+                else:
+                    self._removed += len(event.text)
+                    self._add(splitter.feed(event.text), out)
+                continue
+            if last or type(event) is not Usage:
                 # the text that was kept back came before this event
-                out.extend(splitter.close())
-            splitter.separates |= isinstance(event, Reasoning)
+                self._add(splitter.close(), out)
+            splitter.separates |= type(event) is Reasoning
             out.append(event)
-    if last:
-        out.extend(splitter.close())
-    return out
+        if last:
+            self._add(splitter.close(), out)
+        return out
+
+    def _add(self, found: list[Text | Reasoning], out: list[Event]) -> None:
+        for event in found:
+            self._removed -= len(event.text) if type(event) is Text else 0
+            out.append(event)

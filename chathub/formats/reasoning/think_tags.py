@@ -19,10 +19,10 @@ _QUOTES = frozenset("`'\"“‘「")
 class ThinkSplitter:
     """Splits a text that arrives in pieces; a tag may be cut anywhere.
 
-    Pass every piece to ``feed`` and call ``close`` at the end. Only a possible beginning of a tag, and blanks
-    around a tag, are kept back. ``is_whole``: the text comes in one piece, so that what stands before a
-    ``</think>`` without an opening tag is reasoning, unless the provider separates reasoning
-    (``separates``).
+    Give every piece to ``feed``, unless it ``passes``, and call ``close`` at the end. Only a possible
+    beginning of a tag, and blanks around a tag, are kept back. ``is_whole``: the text comes in one piece, so
+    that what stands before a ``</think>`` without an opening tag is reasoning, unless the provider separates
+    reasoning (``separates``).
     """
 
     __slots__ = ("_closing", "_fresh", "_is_whole", "_kept", "_last", "_started", "passing", "separates")
@@ -37,10 +37,16 @@ class ThinkSplitter:
         self._last = ""  # the last character of the text
         self._kept = ""
 
-    def feed(self, text: str) -> list[Text | Reasoning]:
-        """What ``text`` adds to the text and to the reasoning, in order; often nothing."""
+    def passes(self, text: str) -> bool:
+        """Whether ``text`` is text as it is. If not, it is to be fed."""
         if self.passing or (self._started and not self._kept and "<" not in text):
             self._last = text[-1:] or self._last
+            return bool(text)
+        return False
+
+    def feed(self, text: str) -> list[Text | Reasoning]:
+        """What ``text`` adds to the text and to the reasoning, in order; often nothing."""
+        if not text or self.passes(text):
             return [Text(text)] if text else []
         text = self._kept + text
         self._kept = ""

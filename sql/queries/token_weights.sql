@@ -1,0 +1,11 @@
+-- name: list_newest_first
+SELECT provider, model, state FROM token_weights ORDER BY updated_at DESC LIMIT :most
+
+-- name: put
+INSERT INTO token_weights (provider, model, state, updated_at) VALUES (:provider, :model, :state, :now)
+ON CONFLICT DO UPDATE SET state = excluded.state, updated_at = excluded.updated_at
+
+-- name: delete_oldest
+-- all but the newest
+DELETE FROM token_weights WHERE (provider, model) IN (
+    SELECT provider, model FROM token_weights ORDER BY updated_at DESC LIMIT -1 OFFSET :kept)
