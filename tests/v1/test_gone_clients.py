@@ -177,11 +177,13 @@ async def test_no_further_attempt_begins_for_a_client_that_left(
 async def test_client_that_leaves_before_the_request_is_sent_pays_nothing(
     client: TestClient, admin: Headers, provider: Provider
 ) -> None:
-    accepted = asyncio.Event()
+    accepted, ended = asyncio.Event(), asyncio.Event()
 
     async def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         accepted.set()
         await reader.read()
+        writer.close()
+        ended.set()
 
     # a TLS handshake that is never answered
     async with await asyncio.start_server(accept, "127.0.0.1", 0) as server:
@@ -191,6 +193,7 @@ async def test_client_that_leaves_before_the_request_is_sent_pays_nothing(
         await accepted.wait()
         sending.cancel()
         (row,) = await ledger(client, admin)
+        await ended.wait()
     assert (*tokens(row), row["end_reason"]) == (0, 0, "", "disconnected")
 
 
