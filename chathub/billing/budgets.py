@@ -10,10 +10,11 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from msgspec import Struct
-from msgspec.structs import replace
+from msgspec.structs import asdict, replace
 
 from chathub.billing import ledger
 from chathub.billing.caps import DEFAULT_REPLY_TOKENS, longest_reply
+from chathub.billing.interrupted import Asked
 from chathub.clock import Month, iso
 from chathub.database.rows.limits import AppliedLimits, LimitsWithUsage
 from chathub.database.transaction import Transaction
@@ -238,7 +239,11 @@ def _room(budget: Budget, bound: UsageBound, month: Month) -> int:
 
 
 def reserve(
-    tx: Transaction, owner: BudgetOwner, reservation: Reservation, message_id: int | None = None
+    tx: Transaction,
+    owner: BudgetOwner,
+    reservation: Reservation,
+    asked: Asked,
+    message_id: int | None = None,
 ) -> int:
     """Store a reservation until ``release``; gives its id."""
     return tx.all(
@@ -248,6 +253,8 @@ def reserve(
         message_id=message_id,
         tokens=reservation.tokens,
         cost=reservation.cost,
+        at=owner.month.now,
+        **asdict(asked),
     )[0].id
 
 
