@@ -15,6 +15,8 @@ _FIELDS = ("prompt_cache_key", "session_id", "metadata", "user")
 # headers of coding agents with the name of their session
 _HEADERS = ("x-claude-code-session-id", "x-session-id", "session-id", "session_id", "x-session-affinity")
 _TOOLS = ("tools", "functions")
+# characters of one text that are digested
+_MOST_OF_TEXT = 64 * 1024
 # messages among which the first one of the user is looked for
 _MOST_BEFORE = 100
 # markers for a provider's cache move from turn to turn; what stood between them and other fields goes too
@@ -69,7 +71,9 @@ def _digest_of_head(fields: Mapping[str, Raw]) -> str:
             digest.update(_MARKER.sub(b"", bytes(fields[name])).translate(None, _BETWEEN))
     for value in _said_first(fields):
         for text in _texts(value_of(value, _any)):
-            digest.update(text.encode("utf-8", "surrogatepass") + b"\0")
+            # of an image or a document the beginning and the length tell enough
+            start = f"{len(text)} {text[:_MOST_OF_TEXT]}"
+            digest.update(start.encode("utf-8", "surrogatepass"))
     return digest.hexdigest()
 
 
