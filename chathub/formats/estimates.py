@@ -6,6 +6,7 @@ model's own provider reports adjusts them: ``billing/token_weights.py``.
 
 import math
 from collections.abc import Iterable
+from operator import mul
 from typing import NamedTuple
 
 from chathub.formats.messages import Message, ToolCall
@@ -89,7 +90,8 @@ def longest(counts: PromptCounts) -> int:
 
 
 def _sum(counts: Counts, weights: Counts) -> float:
-    return sum(count * weight for count, weight in zip(counts, weights, strict=True))
+    tokens: float = sum(map(mul, counts, weights))
+    return tokens
 
 
 def estimate_messages(messages: Iterable[Message]) -> int:

@@ -5,6 +5,7 @@ many tokens a class makes stands in ``estimates``.
 """
 
 import re
+from operator import add
 from typing import NamedTuple
 
 # bytes of a text that are counted at once: a search holds the interpreter's lock
@@ -77,7 +78,7 @@ class Counts(NamedTuple):
     other_bytes: float = 0
 
     def plus(self, other: "Counts") -> "Counts":
-        return Counts(*(one + two for one, two in zip(self, other, strict=True)))
+        return Counts(*map(add, self, other))
 
     @property
     def ascii(self) -> float:
