@@ -29,11 +29,13 @@ _decode_state = msgspec.json.Decoder(list[float]).decode
 
 
 class Lesson(Struct, frozen=True):
-    """The weights of a model after a report, to be stored with the settlement; ``state`` is JSON."""
+    """The weights of a model after a report, to be stored with the settlement; ``state`` is JSON.
+    ``is_first``: it is the model's first report."""
 
     provider: str
     model: str
     state: str
+    is_first: bool
 
 
 class TokenWeights:
@@ -59,10 +61,12 @@ class TokenWeights:
     def longest(self, models: Iterable[ChatModel], counts: PromptCounts) -> int:
         """The most tokens that a prompt may be for any of some models. What was learned only adds to what is
         usual: a provider that reports too little must not make reservations small."""
-        known = (weights for model in models if (weights := self._by_model.get(_key(model))))
+        longest = estimates.longest(counts)
+        known = [self._by_model[key] for key in map(_key, models) if key in self._by_model]
+        if not (known := [each for each in known if each.reports >= _ENOUGH]):
+            return longest
         parts = estimates.parts_of(counts)
-        learned = (round(_MARGIN * each.tokens(parts)) for each in known if each.reports >= _ENOUGH)
-        return max([estimates.longest(counts), *learned])
+        return max(longest, *(round(_MARGIN * each.tokens(parts)) for each in known))
 
     def is_curious(self, model: ChatModel) -> bool:
         """Whether the next report of a model is learned from: all of the first ones, then some."""
@@ -95,7 +99,7 @@ class TokenWeights:
         if len(self._by_model) > _MOST:
             forgotten, _ = self._by_model.popitem(last=False)
             self._replies.pop(forgotten, None)
-        return Lesson(*key, msgspec.json.encode(weights.state).decode())
+        return Lesson(*key, msgspec.json.encode(weights.state).decode(), weights.reports == 1)
 
 
 def _key(model: ChatModel) -> tuple[str, str]:
@@ -113,4 +117,5 @@ def store(tx: Transaction, lesson: Lesson | None, now: int) -> None:
         state=lesson.state,
         now=now,
     )
-    tx.run(tx.q.token_weights.delete_oldest, kept=_MOST)
+    if lesson.is_first:
+        tx.run(tx.q.token_weights.delete_oldest, kept=_MOST)

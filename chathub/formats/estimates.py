@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from chathub.formats.messages import Message, ToolCall
 from chathub.formats.prompt_counts import PromptCounts, counts_of_messages
-from chathub.formats.text_counts import Counts
+from chathub.formats.text_counts import NOTHING, Counts
 
 # role, separators and the like, as OpenAI's counting guide has them
 PER_MESSAGE = 4
@@ -68,7 +68,7 @@ def parts_of(counts: PromptCounts) -> Parts:
         common=text.common * weight.common,
         latin=text.latin * weight.latin,
         others=text.other_bytes * weight.other_bytes,
-        schemas=_sum(counts.schemas, weight),
+        schemas=counts.schemas.weighted(weight),
         messages=float(PER_MESSAGE * counts.messages),
         media=float(counts.media.expected),
     )
@@ -81,15 +81,11 @@ def expected(counts: PromptCounts) -> int:
 
 def longest(counts: PromptCounts) -> int:
     """The most tokens that a prompt may be, by nearly any tokenizer."""
-    text = counts.text.plus(counts.schemas)
+    text = counts.text if counts.schemas is NOTHING else counts.text.plus(counts.schemas)
     wide = text.common * _LONGEST.common + text.latin * _LONGEST.latin + text.other_bytes
-    narrow = _sum(text._replace(common=0, latin=0, other_bytes=0), _LONGEST)
+    narrow = text.weighted(_LONGEST) - wide
     tokens = max(narrow, _LEAST_OF_ASCII * text.ascii) + wide + PER_MESSAGE * counts.messages
-    return math.ceil(tokens) + counts.media.longest
-
-
-def _sum(counts: Counts, weights: Counts) -> float:
-    return sum(count * weight for count, weight in zip(counts, weights, strict=True))
+    return math.ceil(round(tokens, 6)) + counts.media.longest
 
 
 def estimate_messages(messages: Iterable[Message]) -> int:

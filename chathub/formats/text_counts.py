@@ -5,6 +5,7 @@ many tokens a class makes stands in ``estimates``.
 """
 
 import re
+from operator import add, mul
 from typing import NamedTuple
 
 # bytes of a text that are counted at once: a search holds the interpreter's lock
@@ -12,6 +13,7 @@ _PIECE = 65_536
 
 # classes of bytes: small letters, capitals and digits, blanks and line ends, the rest of ASCII
 _SMALL, _STRONG, _BLANK, _MARK = b"a", b"A", b" ", b"!"
+_LONG_RUN, _INDENT = _SMALL * 6, _BLANK * 4
 _ASCII, _NON_ASCII = bytes(range(0x80)), bytes(range(0x80, 0x100))
 # first bytes of characters of two bytes, and of those that are Latin: U+0080 to U+024F, about
 _TWO, _LATIN = bytes(range(0xC2, 0xE0)), bytes(range(0xC2, 0xCA))
@@ -77,7 +79,12 @@ class Counts(NamedTuple):
     other_bytes: float = 0
 
     def plus(self, other: "Counts") -> "Counts":
-        return Counts(*(one + two for one, two in zip(self, other, strict=True)))
+        return Counts(*map(add, self, other))
+
+    def weighted(self, weights: "Counts") -> float:
+        """The sum of the counts times their weights."""
+        total: float = sum(map(mul, self, weights))
+        return total
 
     @property
     def ascii(self) -> float:
@@ -118,15 +125,9 @@ def _counts(data: bytes) -> Counts:
     classes = data.translate(_CLASSES, _NON_ASCII)
     count = classes.count
     strong, marks = count(_STRONG), count(_MARK)
-    counts = Counts(
-        plain=len(classes) - strong - marks,
-        strong=strong,
-        marks=marks,
-        long_runs=count(_SMALL * 6),
-        # few are seldom breaks, and looking for them takes long
-        breaks=count(_SMALL + _STRONG) if strong * 8 > len(classes) else 0,
-        indents=count(_BLANK * 4),
-    )
+    # few are seldom breaks, and looking for them takes long
+    breaks = count(_SMALL + _STRONG) if strong * 8 > len(classes) else 0
+    counts = Counts(len(classes) - strong - marks, strong, marks, count(_LONG_RUN), breaks, count(_INDENT))
     return counts if len(classes) == len(data) else _with_wide(counts, data.translate(None, _ASCII))
 
 
