@@ -134,7 +134,8 @@ async def _receive(request: web.Request, body: RequestBody, limit: int) -> bytes
     if (request.content_length or 0) > limit:
         raise too_large
     data = bytearray()
-    while piece := await request.content.readany():
+    while not request.content.at_eof():
+        piece = await request.content.readany()
         if body.size + len(piece) > limit:
             raise too_large
         body.grow(len(piece))
