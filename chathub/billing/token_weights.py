@@ -22,8 +22,8 @@ from chathub.providers.catalog import ChatModel
 _MOST, _LONGEST_NAME = 500, 200
 # a reservation is so much larger than what is expected, after so many reports
 _MARGIN, _ENOUGH = 1.15, 5
-# reports that are all learned from and stored; after them every so many-th
-_FIRST, _EVERY = 32, 16
+# reports that are all learned from and stored; after them one of so many, or of more by the same user
+_FIRST, _EVERY, _EVERY_OF_ONE = 32, 16, 128
 
 _decode_state = msgspec.json.Decoder(list[float]).decode
 
@@ -43,7 +43,8 @@ class TokenWeights:
 
     def __init__(self) -> None:
         self._by_model: OrderedDict[tuple[str, str], Weights] = OrderedDict()
-        self._replies: dict[tuple[str, str], int] = {}
+        # the user whose report was learned from last, and the replies since then
+        self._last: dict[tuple[str, str], tuple[int, int]] = {}
 
     async def load(self, db: Database) -> None:
         newest_first = await db.fetch_all(db.q.token_weights.list_newest_first, most=_MOST)
@@ -68,13 +69,17 @@ class TokenWeights:
         parts = estimates.parts_of(counts)
         return max(longest, *(round(_MARGIN * each.tokens(parts)) for each in known))
 
-    def is_curious(self, model: ChatModel) -> bool:
-        """Whether the next report of a model is learned from: all of the first ones, then some."""
-        weights = self._by_model.get(_key(model))
+    def is_curious(self, model: ChatModel, user_id: int) -> bool:
+        """Whether the next report of a model is learned from: all of the first ones, then some, of different
+        users if there are several: the weights count for all of them."""
+        key = _key(model)
+        weights = self._by_model.get(key)
         if weights is None or weights.reports < _FIRST:
             return True
-        replies = self._replies[_key(model)] = self._replies.get(_key(model), 0) + 1
-        return replies % _EVERY == 0
+        last, replies = self._last.get(key, (0, 0))
+        is_due = replies + 1 >= (_EVERY_OF_ONE if user_id == last else _EVERY)
+        self._last[key] = (user_id, 0) if is_due else (last, replies + 1)
+        return is_due
 
     def learn(
         self, model: ChatModel, attempt: Attempt, counts: PromptCounts, reported: int | None
@@ -98,7 +103,7 @@ class TokenWeights:
         self._by_model.move_to_end(key)
         if len(self._by_model) > _MOST:
             forgotten, _ = self._by_model.popitem(last=False)
-            self._replies.pop(forgotten, None)
+            self._last.pop(forgotten, None)
         return Lesson(*key, msgspec.json.encode(weights.state).decode(), weights.reports == 1)
 
 
