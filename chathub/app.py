@@ -24,6 +24,7 @@ from chathub.accounts.session_tokens import Signer
 from chathub.accounts.sessions import Sessions
 from chathub.accounts.throttle import Throttle
 from chathub.backup_schedule import Backups
+from chathub.billing import output_rates
 from chathub.billing.settlement_queue import SettlementQueue
 from chathub.billing.token_weights import TokenWeights
 from chathub.chat.removal import Remover
@@ -173,7 +174,8 @@ async def _prepare(db: Database, config: Config, clock: Clock, passwords: Passwo
     await clock_check.start(db, clock)
     if not config.development:
         await refuse_default_passwords(db)
-    if interrupted := await db.write(saving.recover, clock.month()):
+    alive_until = round(db.alive_until * 1000)
+    if interrupted := await db.write(saving.recover, clock.month(), alive_until):
         log.warning("%d replies were cut off by the last end of the server", interrupted)
 
 
@@ -215,9 +217,10 @@ async def _generation(app: web.Application) -> AsyncIterator[None]:
     )
     admission = Admission(db, disk, queue)
     await disk.measure()
+    app[app_keys.OUTPUT_RATES] = rates = await db.read(output_rates.load)
     app[app_keys.TOKEN_WEIGHTS] = weights = TokenWeights()
     await weights.load(db)
-    metering = Metering(db, clock, registry, admission, memory, queue, key_reports, weights)
+    metering = Metering(db, clock, registry, admission, memory, queue, key_reports, weights, rates)
     app[app_keys.GATEWAY] = Gateway(
         client,
         config,
@@ -230,8 +233,8 @@ async def _generation(app: web.Application) -> AsyncIterator[None]:
     )
     unstored = UnstoredReplies(db, queue)
     keeper = AttachmentKeeper(db, admission, clock, config.language)
-    runner = ReplyRunner(db, client, clock, config, key_reports, unstored, keeper, weights)
-    titles = Titles(registry, queue, client, clock, config)
+    runner = ReplyRunner(db, client, clock, config, key_reports, unstored, keeper, weights, rates)
+    titles = Titles(registry, queue, client, clock, config, rates)
     app[app_keys.REPLIES] = replies = ConversationReplies(
         db, registry, admission, runner, titles, clock, config, memory, queue, unstored, weights
     )

@@ -11,6 +11,7 @@ from chathub.accounts.registration import RegistrationPolicy
 from chathub.accounts.sessions import Sessions
 from chathub.accounts.throttle import Throttle
 from chathub.backup_schedule import Backups
+from chathub.billing.output_rates import OutputRates
 from chathub.billing.settlement_queue import SettlementQueue
 from chathub.billing.token_weights import TokenWeights
 from chathub.chat.removal import Remover
@@ -58,6 +59,7 @@ COOLDOWNS = web.AppKey("COOLDOWNS", CallerCooldowns)
 CLIENT = web.AppKey("CLIENT", Client)
 GATEWAY = web.AppKey("GATEWAY", Gateway)
 REPLIES = web.AppKey("REPLIES", ConversationReplies)
+OUTPUT_RATES = web.AppKey("OUTPUT_RATES", OutputRates)
 RUNNING = web.AppKey("RUNNING", Registry)
 TOKEN_WEIGHTS = web.AppKey("TOKEN_WEIGHTS", TokenWeights)
 SETTLEMENT_QUEUE = web.AppKey("SETTLEMENT_QUEUE", SettlementQueue)

@@ -68,6 +68,7 @@ _ROWS: dict[str, tuple[str, list[tuple[object, ...]]]] = {
         [(1, "e", 1, "a", "", "", "", "{}"), (2, "e", None, "a", "", "", "", "{}")],
     ),
     "reservations": ("id, user_id, message_id, tokens, cost", [(1, 1, 2, 5, 0)]),
+    "output_rates": ("provider, model, rates, plain, updated_at", [("mine", "m", "[50.0]", -9, 1)]),
     "request_counts": ("user_id, token_id, minute, requests", [(1, 0, 1, 1), (2, 0, 1, 1)]),
     # its triggers add to the sums
     "ledger": (

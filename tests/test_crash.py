@@ -301,3 +301,55 @@ async def test_kill_after_an_attachment_was_shown_loses_neither_it_nor_the_text_
         async with client.get(f"/api/chat/stream/{start['message_id']}", headers=admin) as response:
             events = await rest_of(response)
         assert [event["type"] for event in events] == ["start", "content", "attachment", "error"]
+
+
+async def test_kill_leaves_an_estimate_of_every_request_that_was_sent(
+    database: Path, provider: Provider
+) -> None:
+    """Also of requests of programs, of which nothing but the reservation is stored, and of chats without
+    text."""
+    provider.script = provider.hang()
+    hello = {"model": "test-model", "max_tokens": 500, "messages": [{"role": "user", "content": "hello"}]}
+    requests = [
+        ("/v1/chat/completions", hello | {"stream": True}),
+        ("/v1/chat/completions", hello),
+        ("/v1/messages", hello | {"stream": True}),
+        ("/v1/embeddings", {"model": "vectors", "input": "hello"}),
+        ("/api/chat/stream", {"model": "test-model", "message": "hello", "max_tokens": 500}),
+    ]
+    async with ChatHub(database) as hub:
+        client, admin = await ready(hub, provider)
+        vectors = {"model_name": "vectors", "display_name": "v", "model_type": "embedding"}
+        await client.post("/api/models", json=vectors | {"model_provider": "p_test_model"}, headers=admin)
+        sent = [asyncio.create_task(client.post(path, json=body, headers=admin)) for path, body in requests]
+        async with asyncio.timeout(30):
+            while len(provider.bodies) < len(requests):
+                await asyncio.sleep(0.02)
+        await asyncio.sleep(LOST_SECONDS)
+        hub.kill()
+        await asyncio.gather(*sent, return_exceptions=True)
+    async with ChatHub(database) as hub:
+        client, admin = await again(hub)
+        async with client.get("/api/usage", headers=admin) as response:
+            rows = (await response.json())["data"]
+        assert sorted(row["kind"] for row in rows) == [
+            "chat",
+            "completion",
+            "completion",
+            "completion",
+            "embedding",
+        ]
+        for row in rows:
+            assert (row["usage_source"], row["end_reason"]) == ("estimated", "interrupted")
+            assert row["prompt_tokens"] > 0 and row["provider"] == "p_test_model"
+            # by time: 200 tokens a second, at most what was reserved
+            least, most = (0, 0) if row["kind"] == "embedding" else (100, 500)
+            assert least <= row["completion_tokens"] <= most
+        async with client.get("/api/stats", headers=admin) as response:
+            told = await response.json()
+        assert told["tokens_used"] == sum(row["prompt_tokens"] + row["completion_tokens"] for row in rows)
+    # a second start finds nothing left
+    async with ChatHub(database) as hub:
+        client, admin = await again(hub)
+        async with client.get("/api/usage", headers=admin) as response:
+            assert len((await response.json())["data"]) == len(rows)

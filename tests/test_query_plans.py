@@ -25,6 +25,11 @@ MAY_SCAN = {
     ("conversations.find_deleted", "conversations USING INDEX conversations_deleted"),
     ("messages.is_detached", "conversations USING INDEX conversations_deleted"),
     ("messages.list_streaming", "messages USING INDEX messages_streaming"),
+    # at start, after a crash
+    ("budgets.list_left", "reservations"),
+    # a bounded number of models
+    ("output_rates.list_newest", "output_rates USING INDEX output_rates_by_update"),
+    ("output_rates.delete_oldest", "output_rates USING COVERING INDEX output_rates_by_update"),
     # only while the clock is behind
     ("sessions.delete_expired_ahead", "sessions"),
     ("throttles.delete_expired", "throttles USING COVERING INDEX throttles_by_end"),

@@ -37,17 +37,25 @@ class UsageCost(Struct, frozen=True):
 
 
 def compute_cost(
-    model: ChatModel, usage: Usage | None, prompt_estimate: int, output_estimate: int, reasoning_estimate: int
+    model: ChatModel,
+    usage: Usage | None,
+    prompt_estimate: int,
+    output_estimate: int,
+    reasoning_estimate: int,
+    *,
+    was_sent: bool = False,
 ) -> UsageCost:
     """The usage and the cost of a reply, however it ended; the estimates are of the prompt and of what the
     provider sent (tokens).
 
     Reported counts come first, an explicit zero too; missing ones are estimated. A reply that failed before
-    the provider sent anything or reported a count costs nothing.
+    the provider sent anything or reported a count costs nothing, unless its prompt ``was_sent``: then the
+    provider may charge for that.
     """
     usage = usage or Usage(reasoning_tokens=reasoning_estimate)
     prompt, completion = _count(usage.prompt_tokens), _count(_completion(usage))
-    if prompt is None and completion is None and not output_estimate and not reasoning_estimate:
+    has_nothing = prompt is None and completion is None and not output_estimate and not reasoning_estimate
+    if has_nothing and not was_sent:
         return UsageCost()
     output_estimate += reasoning_estimate
     most = _MOST_TIMES * max(model.context_window, prompt_estimate + output_estimate)
@@ -127,20 +135,21 @@ def record_attempts(
     models: Mapping[str, ChatModel],
     usage_cost: UsageCost,
     *,
+    prompt_estimate: int,
     first_at: float | None,
     end_reason: str,
     month: Month,
 ) -> None:
     """Enter the attempts of a reply: the last one with the usage and the cost, the failed ones before it with
-    none. Triggers keep the sums by day and month.
+    none, or with their prompt where the provider may charge for it. Triggers keep the sums by day and month.
 
     ``first_at`` is when the first token came (``time.monotonic``), ``models`` are the tried ones by name.
     """
+    month = in_force(tx, month)
     for attempt in attempts[:-1]:
-        failed = attempt.failure.kind if attempt.failure else "refused"
-        record_attempt(
-            tx, attempt_owner, models[attempt.model], UsageCost(), month, attempt, end_reason=failed
-        )
+        model, failed = models[attempt.model], attempt.failure.kind if attempt.failure else "refused"
+        lost = compute_cost(model, None, prompt_estimate, 0, 0, was_sent=attempt.may_be_charged)
+        record_attempt(tx, attempt_owner, model, lost, month, attempt, end_reason=failed)
     for attempt in attempts[-1:]:
         model = models[attempt.model]
         record_attempt(
@@ -150,8 +159,10 @@ def record_attempts(
 
 def in_force(tx: Transaction, month: Month) -> Month:
     """The month whose budgets count, and that new entries belong to: never one before the newest entry's,
-    also where the clock was set back."""
-    return month.not_before(tx.all(tx.q.ledger.newest_day)[0].day)
+    also where the clock was set back. It is looked up once in a transaction."""
+    if not month.follows_ledger:
+        return month
+    return month.not_before(tx.all(tx.q.ledger.newest_day)[0].day)._replace(follows_ledger=False)
 
 
 def record_attempt(
@@ -162,10 +173,11 @@ def record_attempt(
     month: Month,
     attempt: Attempt | None = None,
     *,
+    key_id: int | None = None,
     first_at: float | None = None,
     end_reason: str,
 ) -> None:
-    """Enter one attempt; None where a crash left only its text."""
+    """Enter one attempt; None where a crash left only its text, or its reservation with the ``key_id``."""
     began = attempt.began if attempt else 0.0
     requested = attempt_owner.requested_model
     ended = (attempt.ended or time.monotonic()) if attempt else 0.0
@@ -176,7 +188,7 @@ def record_attempt(
         kind=attempt_owner.kind,
         user_id=attempt_owner.user_id,
         token_id=attempt_owner.token_id,
-        key_id=attempt.endpoint.key_id if attempt else None,
+        key_id=attempt.endpoint.key_id if attempt else key_id,
         provider=model.provider_slug,
         model=model.name,
         requested_model=requested if requested != model.name else "",

@@ -8,6 +8,7 @@ from msgspec.structs import replace
 
 from chathub.billing import budgets
 from chathub.billing.budgets import BudgetState, Reservation
+from chathub.billing.interrupted import Asked
 from chathub.chat import attachments, removal
 from chathub.chat.context import counts_of_history, images_made
 from chathub.chat.idempotency import RepeatedRequest, find_repeated_reply, remember_reply
@@ -42,7 +43,7 @@ def begin_turn(tx: Transaction, new_turn: NewTurn, unstored: Unstored, ended: Se
     """
     _check_repetition(tx, new_turn)
     state = budgets.check_rate_limits(tx, new_turn.owner, ended)
-    budgets.check_storage(tx, new_turn.user_id)
+    budgets.check_storage(state.of_user)
     conversation = _get_or_insert_conversation(tx, new_turn)
     parent_id = _parent_of_prompt(tx, new_turn, conversation, unstored)
     history = [as_it_ended(tx, row, unstored) for row in _list_history(tx, new_turn, parent_id)]
@@ -51,7 +52,7 @@ def begin_turn(tx: Transaction, new_turn: NewTurn, unstored: Unstored, ended: Se
     new_turn = new_turn.refused(decision.refusal) if decision.refusal else new_turn
     prompt_id, count = _insert_prompt(tx, new_turn, conversation.id, parent_id)
     message_id = _insert_reply(tx, new_turn, conversation.id, prompt_id, count + 1)
-    budgets.check_storage(tx, new_turn.user_id)
+    budgets.check_storage(budgets.get_limits(tx, new_turn.user_id))
     if new_turn.idempotency_key:
         remember_reply(tx, new_turn.user_id, new_turn.idempotency_key, message_id, new_turn.owner.month)
     turn = Turn(
@@ -66,7 +67,7 @@ def begin_turn(tx: Transaction, new_turn: NewTurn, unstored: Unstored, ended: Se
         refusal=decision.refusal,
         budget=decision.budget,
     )
-    return _reserve(tx, new_turn, turn, decision.reservation) if decision.reservation else turn
+    return _reserve(tx, new_turn, turn, decision) if decision.reservation else turn
 
 
 def _check_repetition(tx: Transaction, new_turn: NewTurn) -> None:
@@ -165,11 +166,13 @@ def _list_history(tx: Transaction, new_turn: NewTurn, head_id: int | None) -> li
 
 
 class _Decision(NamedTuple):
-    """The reservation of a turn, or why the turn is refused and which budget is used up."""
+    """The reservation of a turn with a prompt of so many tokens, or why the turn is refused and which budget
+    is used up."""
 
     reservation: Reservation | None
     refusal: FinalStatus | None = None
     budget: Budget | None = None
+    prompt: int = 0
 
 
 def _decide(state: BudgetState, new_turn: NewTurn, history: Sequence[ContextMessage]) -> _Decision:
@@ -182,19 +185,24 @@ def _decide(state: BudgetState, new_turn: NewTurn, history: Sequence[ContextMess
     past = min(new_turn.longest(counts), new_turn.history_characters // 4)
     bound = replace(new_turn.bound, prompt=new_turn.bound.prompt + past)
     try:
-        return _Decision(budgets.size_reservation(state, bound))
+        return _Decision(budgets.size_reservation(state, bound), prompt=bound.prompt)
     except TooManyRequests as error:
         refusal = FinalStatus("error", error.reason, error.status, "error")
         return _Decision(None, refusal, error.details["budget"])
 
 
-def _reserve(tx: Transaction, new_turn: NewTurn, turn: Turn, reservation: Reservation) -> Turn:
+def _reserve(tx: Transaction, new_turn: NewTurn, turn: Turn, decision: _Decision) -> Turn:
     """The turn with its reservation, and with the images of its history."""
+    reservation, prompt = decision.reservation, decision.prompt
+    assert reservation is not None
+    names = new_turn.provider, new_turn.model, new_turn.requested_model
+    asked = Asked("chat", *names, new_turn.key_id, prompt)
     return replace(
         turn,
         images=_history_images(tx, new_turn, turn.history),
-        reservation_id=budgets.reserve(tx, new_turn.owner, reservation, turn.message_id),
+        reservation_id=budgets.reserve(tx, new_turn.owner, reservation, asked, turn.message_id),
         reply_cap=reservation.cap,
+        reply_tokens=reservation.tokens - prompt,
     )
 
 

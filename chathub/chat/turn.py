@@ -13,6 +13,7 @@ from chathub.billing.ledger import UsageCost
 from chathub.billing.token_weights import Lesson, TokenWeights
 from chathub.clock import Month
 from chathub.database.rows.messages import ContextMessage
+from chathub.database.rows.output_rates import OutputRate
 from chathub.errors import ChatHubError
 from chathub.formats.messages import Attempt, Image, Message, user_message
 from chathub.formats.prompt_counts import PromptCounts, counts_of_prompt
@@ -126,6 +127,7 @@ class NewTurn(Struct, frozen=True, kw_only=True):
     requested_model: str
     model: str
     provider: str
+    key_id: int | None = None
     history_characters: int
     supports_vision: bool
     returns_images: bool = False
@@ -160,8 +162,8 @@ class Turn(Struct, frozen=True):
     ``images`` are the images of the history, by message.
 
     ``reservation_id`` is the reservation of what it may use (0: none), ``reply_cap`` the cap on the reply's
-    length in tokens (None: no cap). If the turn was refused, ``refusal`` says why, and ``budget`` is the
-    budget that is used up.
+    length in tokens (None: no cap), ``reply_tokens`` the length that is reserved. If the turn was refused,
+    ``refusal`` says why, and ``budget`` is the budget that is used up.
     """
 
     conversation_id: int
@@ -175,6 +177,7 @@ class Turn(Struct, frozen=True):
     is_first: bool = False
     reservation_id: int = 0
     reply_cap: int | None = None
+    reply_tokens: int = 0
     refusal: FinalStatus | None = None
     budget: Budget | None = None
 
@@ -188,9 +191,9 @@ class Settlement(Struct, frozen=True, kw_only=True):
 
     ``requested_model`` is the name in the request. ``attempts`` were made with ``models`` (by name), the last
     with ``model``; ``end_reason`` is how it ended, for the ledger. ``key_id`` is the API key of a successful
-    reply. ``was_saved``: parts of the text are on disk; ``is_cut``: the rest of it is lost. ``lesson``: what
-    the reported usage has taught. ``tool_calls``,
-    ``state`` and ``sources`` are JSON.
+    reply. ``was_saved``: parts of the text are on disk; ``is_cut``: the rest of it is lost. ``tool_calls``,
+    ``state`` and ``sources`` are JSON. ``prompt_estimate`` is for failed attempts; ``lesson`` and ``rate``
+    are what the reported usage has taught.
     """
 
     owner: BudgetOwner
@@ -209,7 +212,9 @@ class Settlement(Struct, frozen=True, kw_only=True):
     final_status: FinalStatus
     end_reason: str
     usage_cost: UsageCost
+    prompt_estimate: int = 0
     lesson: Lesson | None = None
+    rate: OutputRate | None = None
     is_cut: bool = False
 
     def without_text(self) -> "Settlement":
@@ -284,6 +289,7 @@ class TurnRequest(Struct, frozen=True):
             requested_model=self.model_name,
             model=candidates.model.name if candidates else self.model,
             provider=candidates.model.provider_slug if candidates else "",
+            key_id=candidates.first_key_id if candidates else None,
             # no token is longer than four Latin characters by our estimate
             history_characters=4 * candidates.model.context_window if candidates else 0,
             supports_vision=candidates.model.supports_vision if candidates else False,

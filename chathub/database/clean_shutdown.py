@@ -36,6 +36,17 @@ def mark_open(lock: int) -> None:
     _write_marker(lock, _OPEN)
 
 
+def mark_alive(database: Path) -> None:
+    """Leave a sign of life: the time of the lock file's last change, which a crash does not undo."""
+    with contextlib.suppress(OSError):
+        os.utime(lock_file(database))
+
+
+def alive_until(lock: int) -> float:
+    """When the last server left a sign of life (Unix seconds)."""
+    return os.fstat(lock).st_mtime
+
+
 def record_file(lock: int, database: Path) -> None:
     """Record which file is open (inode and boot id): another one may be put in its place."""
     found, boot = identity(database), _boot()

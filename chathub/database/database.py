@@ -45,14 +45,16 @@ P = ParamSpec("P")
 class Database:
     """The open database and its named statements (``q``).
 
-    ``unchecked``: the last server on it did not end cleanly, and the file must be checked.
+    ``unchecked``: the last server on it did not end cleanly, and the file must be checked. ``alive_until`` is
+    when that server left a sign of life (Unix seconds).
     """
 
-    def __init__(self, path: Path, q: Queries, *, unchecked: bool = False) -> None:
+    def __init__(self, path: Path, q: Queries, *, unchecked: bool = False, alive_until: float = 0) -> None:
         # SQLite reads some relative names as something other than a file
         self.path = path.absolute()
         self.q = q
         self.condition = Condition(self.path, unchecked=unchecked)
+        self.alive_until = alive_until
         self._open: list[Connection] = []
         self._sync_reader: sqlite3.Connection | None = None
         # after this moment (``time.monotonic``) no write waits for another program's lock

@@ -71,7 +71,8 @@ async def _opened(database: Path, q: Queries, locked_database: LockedDatabase) -
         if foreign_log := clean_shutdown.set_aside_foreign_log(lock, file):
             log.warning("%s was replaced under the last server, whose log is now %s", file, foreign_log)
         check_content(database, q)
-        db = Database(database, q, unchecked=not clean_shutdown.was_clean(lock, database))
+        is_clean, alive_until = clean_shutdown.was_clean(lock, database), clean_shutdown.alive_until(lock)
+        db = Database(database, q, unchecked=not is_clean, alive_until=alive_until)
         clean_shutdown.mark_open(lock)
         await db.open()
     except OSError as error:

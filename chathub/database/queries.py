@@ -24,6 +24,7 @@ from chathub.database.rows.messages import Messages
 from chathub.database.rows.model_rests import ModelRests
 from chathub.database.rows.model_targets import ModelTargets
 from chathub.database.rows.models import Models
+from chathub.database.rows.output_rates import OutputRates
 from chathub.database.rows.parts import Parts
 from chathub.database.rows.personal_tokens import PersonalTokens
 from chathub.database.rows.providers import Providers
@@ -71,6 +72,7 @@ class Queries:
     model_rests: ModelRests
     model_targets: ModelTargets
     models: Models
+    output_rates: OutputRates
     parts: Parts
     personal_tokens: PersonalTokens
     providers: Providers

@@ -185,3 +185,16 @@ class Failure(Struct, frozen=True):
 Event = (
     Text | Reasoning | ToolCallDelta | OtherChoice | Attachment | Source | Usage | State | Finish | Failure
 )
+
+
+def text_in(event: Event) -> str:
+    """The text in an event, which the provider counts as output."""
+    match event:
+        case Text(text) | Reasoning(text):
+            return text
+        case ToolCallDelta():
+            return event.name + event.arguments
+        case OtherChoice():
+            return text_in(event.event)
+        case _:
+            return ""

@@ -80,6 +80,7 @@ class StreamDecoder(ABC):
         self._has_calls = False
         self._finish = ""  # the provider's word
         self._kept = 0  # characters of state
+        self._count_before: int | None = None  # of the output, before there was any
         self.shows_error = False
         self.done = False
 
@@ -98,6 +99,11 @@ class StreamDecoder(ABC):
         """Whether the reply is over and its usage has come."""
         return self._is_finished and bool(self._usage().completion_tokens)
 
+    @property
+    def has_counted(self) -> bool:
+        """Whether a count of the output that has come is one: Anthropic's streams begin with one."""
+        return self._is_finished or self._usage().completion_tokens != self._count_before
+
     def feed(self, data: bytes) -> list[Event]:
         """The events in ``data``, a piece of the body as it came from the network."""
         events: list[Event] = []
@@ -105,6 +111,8 @@ class StreamDecoder(ABC):
             for name, payload in self._parser.feed(data):
                 if self.done:
                     continue
+                if not self._has_output:
+                    self._count_before = self._usage().completion_tokens
                 if len(payload) > _ORDINARY or not self._take_plain(name, payload, events):
                     self._take(name, payload, events)
             self._emptiness.count(len(data), brought_something=bool(events) or self._parser.in_media)

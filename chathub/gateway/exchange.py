@@ -109,6 +109,7 @@ class Exchange:
         return self._thoughts.completed(self._request.user_id, message)
 
     def _add_meter(self, meter: UsageMeter) -> None:
+        meter.is_streamed = self._format.stream and self._streams
         meter.longest_prompt = self._prompts.longest
         meter.thoughts = self._thoughts.recorder(self._request.user_id, self.candidate.model.upstream_name)
         self._request.add_meter(meter, self.candidate.model)

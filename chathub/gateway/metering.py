@@ -9,7 +9,9 @@ from typing import Literal
 
 from chathub.accounts.caller import Caller
 from chathub.billing.budgets import BudgetOwner, UsageBound
+from chathub.billing.interrupted import Asked
 from chathub.billing.ledger import AttemptOwner
+from chathub.billing.output_rates import OutputRates
 from chathub.billing.settlement_queue import SettlementQueue
 from chathub.billing.token_weights import Lesson, TokenWeights
 from chathub.clock import Clock
@@ -39,6 +41,7 @@ class Metering:
         settlement_queue: SettlementQueue,
         key_reports: KeyReports,
         token_weights: TokenWeights,
+        rates: OutputRates,
     ) -> None:
         self._db = db
         self._clock = clock
@@ -48,6 +51,7 @@ class Metering:
         self._settlement_queue = settlement_queue
         self._key_reports = key_reports
         self._token_weights = token_weights
+        self._rates = rates
 
     @asynccontextmanager
     async def metered(
@@ -78,7 +82,8 @@ class Metering:
         owner = BudgetOwner(caller.id, caller.token_id, self._clock.month())
         bound = UsageBound.of(candidates, prompt, requested, choices)
         request = self._registered(caller, candidates, kind)
-        work = self._db.write(reserve, owner, bound, self._settlement_queue.reservations)
+        asked = Asked.of(kind, candidates, prompt)
+        work = self._db.write(reserve, owner, bound, asked, self._settlement_queue.reservations)
         reserving = asyncio.ensure_future(work)
         request.settle = partial(self._settle_once, reserving, request)
         try:
@@ -140,9 +145,8 @@ class Metering:
             for meter in request.meters:
                 if (key_id := meter.successful_key_id) is not None:
                     self._key_reports.record_success(key_id, request.user_id, meter.attempts[-1].model)
-            settlement = request.settlement(
-                reserved.reservation_id, self._clock.month(), self._lessons(request)
-            )
+            month = self._clock.month()
+            settlement = request.settlement(reserved, month, self._lessons(request), self._rates)
             store = partial(settle, settlement=settlement)
             await self._settlement_queue.store("request", store, reserved.reservation_id)
 

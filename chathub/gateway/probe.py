@@ -6,6 +6,7 @@ from msgspec.structs import replace
 
 from chathub.billing import ledger
 from chathub.billing.ledger import AttemptOwner
+from chathub.billing.output_rates import OutputRates
 from chathub.clock import Month
 from chathub.database.transaction import Transaction
 from chathub.formats.estimates import estimate_messages
@@ -90,7 +91,7 @@ async def _no_report(attempt: Attempt) -> None:
     """The handler records the result of the test."""
 
 
-def settle(tx: Transaction, meter: UsageMeter, user_id: int, month: Month) -> None:
+def settle(tx: Transaction, meter: UsageMeter, rates: OutputRates, user_id: int, month: Month) -> None:
     """Record the usage of a key test in the ledger."""
     if meter.model is not None:
         ledger.record_attempts(
@@ -98,7 +99,8 @@ def settle(tx: Transaction, meter: UsageMeter, user_id: int, month: Month) -> No
             AttemptOwner(kind="probe", user_id=user_id),
             meter.attempts,
             {meter.model.name: meter.model},
-            meter.usage_cost(meter.model),
+            meter.usage_cost(meter.model, rates, most=1),
+            prompt_estimate=meter.prompt_estimate,
             first_at=meter.first_at,
             end_reason=meter.end_reason,
             month=month,

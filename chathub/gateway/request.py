@@ -4,11 +4,14 @@ import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from typing import Any, NamedTuple, TypeVar
 
-from chathub.billing import budgets, ledger, token_weights
+from chathub.billing import budgets, ledger, output_rates, token_weights
 from chathub.billing.budgets import BudgetOwner, UsageBound
+from chathub.billing.interrupted import Asked
 from chathub.billing.ledger import AttemptOwner, UsageCost
+from chathub.billing.output_rates import OutputRates
 from chathub.billing.token_weights import Lesson
 from chathub.clock import Month
+from chathub.database.rows.output_rates import OutputRate
 from chathub.database.transaction import Transaction
 from chathub.formats.messages import Attempt, Endpoint
 from chathub.gateway.sink import Sink
@@ -22,19 +25,22 @@ T = TypeVar("T")
 
 
 class Reserved(NamedTuple):
-    """The reservation, the cap on the reply's length in tokens (None: no cap), and whether the caller has a
-    cost budget."""
+    """The reservation with the length of the reply in it, the cap on that (None: no cap; both in tokens), and
+    whether the caller has a cost budget."""
 
     reservation_id: int
+    reply_tokens: int
     reply_cap: int | None
     has_cost_budget: bool
 
 
 class ModelUse(NamedTuple):
-    """The usage of one model; ``key_id`` is the API key of a successful reply."""
+    """The usage of one model; ``key_id`` is the API key of a successful reply, ``prompt_estimate`` is for
+    failed attempts."""
 
     attempts: list[Attempt]
     usage_cost: UsageCost
+    prompt_estimate: int
     first_at: float | None
     end_reason: str
     key_id: int | None
@@ -42,7 +48,7 @@ class ModelUse(NamedTuple):
 
 class GatewaySettlement(NamedTuple):
     """What is stored of a request at its end, and nothing more: it may wait in memory. ``models`` are the
-    models of its candidates, by name; ``lessons`` are what its reported usage has taught."""
+    models of its candidates, by name; ``lessons`` and ``rates`` are what its reported usage has taught."""
 
     reservation_id: int
     attempt_owner: AttemptOwner
@@ -50,6 +56,7 @@ class GatewaySettlement(NamedTuple):
     models: dict[str, ChatModel]
     uses: list[ModelUse]
     lessons: list[Lesson] = []
+    rates: list[OutputRate | None] = []
 
 
 class GatewayRequest:
@@ -97,21 +104,29 @@ class GatewayRequest:
         """Whether the body may choose another model than this one, or a more expensive service."""
         return model.allow_extras or not self.is_limited
 
-    def settlement(self, reservation_id: int, month: Month, lessons: list[Lesson]) -> GatewaySettlement:
-        """The settlement of the request, after its end."""
-        uses = [
-            ModelUse(
-                meter.attempts,
-                meter.usage_cost(meter.model),
-                meter.first_at,
-                meter.end_reason,
-                meter.successful_key_id,
+    def settlement(
+        self, reserved: Reserved, month: Month, lessons: list[Lesson], rates: OutputRates
+    ) -> GatewaySettlement:
+        """The settlement of the request, after its end; ``rates`` learn from it."""
+        uses, learned = [], []
+        for meter in self.meters:
+            if meter.model is None:
+                continue
+            usage_cost = meter.usage_cost(meter.model, rates, reserved.reply_tokens)
+            learned.append(rates.learn(meter.lesson(meter.model, usage_cost)))
+            uses.append(
+                ModelUse(
+                    meter.attempts,
+                    usage_cost,
+                    meter.prompt_estimate,
+                    meter.first_at,
+                    meter.end_reason,
+                    meter.successful_key_id,
+                )
             )
-            for meter in self.meters
-            if meter.model is not None
-        ]
+        models = self.candidates.models
         return GatewaySettlement(
-            reservation_id, self.attempt_owner, month, self.candidates.models, uses, lessons
+            reserved.reservation_id, self.attempt_owner, month, models, uses, lessons, learned
         )
 
     def exclude_key(self, key_id: int) -> None:
@@ -149,7 +164,9 @@ class GatewayRequest:
             await asyncio.wait([task])
 
 
-def reserve(tx: Transaction, owner: BudgetOwner, bound: UsageBound, ended: Sequence[int]) -> Reserved:
+def reserve(
+    tx: Transaction, owner: BudgetOwner, bound: UsageBound, asked: Asked, ended: Sequence[int]
+) -> Reserved:
     """Reserve the most that a request may use; ``ended`` as for ``budgets.check_rate_limits``.
 
     Raises:
@@ -157,12 +174,15 @@ def reserve(tx: Transaction, owner: BudgetOwner, bound: UsageBound, ended: Seque
     """
     state = budgets.check_rate_limits(tx, owner, ended)
     reservation = budgets.size_reservation(state, bound)
-    return Reserved(budgets.reserve(tx, owner, reservation), reservation.cap, state.has_cost_budget)
+    reservation_id = budgets.reserve(tx, owner, reservation, asked)
+    tokens = reservation.tokens - bound.prompt
+    return Reserved(reservation_id, tokens, reservation.cap, state.has_cost_budget)
 
 
 def settle(tx: Transaction, settlement: GatewaySettlement) -> None:
     """Record every attempt in the ledger, and release the reservation."""
     budgets.release(tx, settlement.reservation_id)
+    output_rates.store(tx, settlement.rates, settlement.month.now)
     for lesson in settlement.lessons:
         token_weights.store(tx, lesson, settlement.month.now)
     for use in settlement.uses:
@@ -172,6 +192,7 @@ def settle(tx: Transaction, settlement: GatewaySettlement) -> None:
             use.attempts,
             settlement.models,
             use.usage_cost,
+            prompt_estimate=use.prompt_estimate,
             first_at=use.first_at,
             end_reason=use.end_reason,
             month=settlement.month,

@@ -4,7 +4,9 @@ import asyncio
 import contextlib
 import time
 
-from chathub.billing import ledger
+from chathub.billing.early_ends import Ending, Seen, cost_of
+from chathub.billing.ledger import UsageCost
+from chathub.billing.output_rates import Lesson, OutputRates, lesson_of
 from chathub.formats.attachments import MOST_BYTES, in_words
 from chathub.formats.estimates import TokenCounter
 from chathub.formats.events import (
@@ -33,7 +35,8 @@ class UsageMeter(Progress):
     """Counts the usage and the length of a reply while it passes; keeps no text.
 
     ``limit`` is the number of characters that a reply may have. ``prompt_estimate`` is 0 while the prompt is
-    not decoded; ``longest_prompt`` is the most that it can be.
+    not decoded; ``longest_prompt`` is the most that it can be. ``is_streamed``: the
+    reply comes as it is generated.
     """
 
     def __init__(self, prompt_estimate: int, limit: int) -> None:
@@ -43,6 +46,7 @@ class UsageMeter(Progress):
         self.prompt_counts: PromptCounts | None = None
         self.teaches = self.is_counted = False
         self.model: ChatModel | None = None
+        self.is_streamed = False
         self.thoughts: ThoughtRecorder | None = None
         # whether bytes were sent to the client before the reply itself began
         self.is_sent = False
@@ -100,8 +104,11 @@ class UsageMeter(Progress):
 
     @property
     def lacks_prompt_tokens(self) -> bool:
-        """Whether there is output, but the provider did not report the prompt's tokens."""
-        return self.has_output and (self._usage is None or self._usage.prompt_tokens is None)
+        """Whether the prompt counts, but the provider did not report its tokens."""
+        if any(attempt.may_be_charged for attempt in self.attempts[:-1]):
+            return True
+        counts = self.has_output or any(attempt.may_be_charged for attempt in self.attempts)
+        return counts and (self._usage is None or self._usage.prompt_tokens is None)
 
     @property
     def reported_prompt(self) -> int | None:
@@ -129,10 +136,18 @@ class UsageMeter(Progress):
         """The API key of a successful reply."""
         return self.endpoint.key_id if self.is_successful and self.endpoint else None
 
-    def usage_cost(self, model: ChatModel) -> ledger.UsageCost:
+    def usage_cost(self, model: ChatModel, rates: OutputRates, most: int = 0) -> UsageCost:
+        """What the reply has used; ``most`` is its reserved length in tokens."""
         # of a reported count the longest prompt says whether it is possible
         prompt = self.prompt_estimate or self.longest_prompt
-        return ledger.compute_cost(model, self._usage, prompt, self._output.tokens, self._reasoning.tokens)
+        seen = Seen(prompt, self._output.tokens, self._reasoning.tokens)
+        is_early = self.was_ended_early or self.is_too_long
+        ending = Ending(self.attempt, is_early, is_streamed=self.is_streamed, most=most)
+        return cost_of(model, self.counted(self._usage), seen, ending, rates)
+
+    def lesson(self, model: ChatModel, usage_cost: UsageCost) -> Lesson | None:
+        """What the reply teaches about its model."""
+        return lesson_of(model, self.attempt, usage_cost, self._output.tokens, self._reasoning.tokens)
 
 
 class EventQueue(UsageMeter):

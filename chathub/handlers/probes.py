@@ -5,7 +5,17 @@ from functools import partial
 
 from aiohttp import web
 
-from chathub.app_keys import CALLER, CATALOG, CLIENT, CLOCK, COOLDOWNS, DB, RESOLVER, SETTLEMENT_QUEUE
+from chathub.app_keys import (
+    CALLER,
+    CATALOG,
+    CLIENT,
+    CLOCK,
+    COOLDOWNS,
+    DB,
+    OUTPUT_RATES,
+    RESOLVER,
+    SETTLEMENT_QUEUE,
+)
 from chathub.clock import iso
 from chathub.errors import BadRequest, ChatHubError, Unavailable, UpstreamFailed
 from chathub.formats.events import Failure
@@ -61,7 +71,8 @@ async def _try_key(
         )
         return meter.model.name if meter.model else "", failure
     finally:
-        settle = partial(probe.settle, meter=meter, user_id=user_id, month=request.app[CLOCK].month())
+        rates, month = request.app[OUTPUT_RATES], request.app[CLOCK].month()
+        settle = partial(probe.settle, meter=meter, rates=rates, user_id=user_id, month=month)
         await queue.store("probe", settle)
 
 

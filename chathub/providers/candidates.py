@@ -49,6 +49,11 @@ class Candidates(Struct, frozen=True):
     def models(self) -> dict[str, ChatModel]:
         return {candidate.model.name: candidate.model for candidate in self.in_order}
 
+    @property
+    def first_key_id(self) -> int | None:
+        """The API key that is tried first."""
+        return next((endpoint.key_id for endpoint in self.in_order[0].endpoints), None)
+
 
 def record_place(affinities: Affinity, affinity: str, candidate: Candidate, endpoint: Endpoint) -> None:
     """Record that a conversation is served at an endpoint of a candidate from now on."""

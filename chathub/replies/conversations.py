@@ -11,6 +11,7 @@ from chathub.chat.idempotency import RepeatedRequest, find_repeated_reply
 from chathub.chat.turn import IdempotencyKey, Settlement, TurnRequest
 from chathub.clock import Clock
 from chathub.config import Config
+from chathub.database.clean_shutdown import mark_alive
 from chathub.database.database import Database
 from chathub.errors import ChatHubError, Conflict, NotFound
 from chathub.limits.reply_memory import ReplyMemory
@@ -281,9 +282,11 @@ class ConversationReplies:
 
     async def save(self) -> None:
         """Once a second save the new text of all running replies, in one transaction, and retry what could
-        not be stored."""
+        not be stored. While anything runs, a crash is to leave when that was."""
         while True:
             await asyncio.sleep(self._config.save_seconds)
+            if self._registry.is_busy:
+                await asyncio.to_thread(mark_alive, self._db.path)
             await self._saver.save([running.reply for running in self._running.values()])
             await self._settlement_queue.retry()
 

@@ -9,6 +9,7 @@ import msgspec
 from chathub.billing.ledger import UsageCost
 from chathub.chat.turn import NOT_STORED, FinalStatus, Turn
 from chathub.database.rows.messages import StoredReply
+from chathub.formats.estimates import TokenCounter
 from chathub.formats.events import (
     Event,
     Failure,
@@ -18,6 +19,7 @@ from chathub.formats.events import (
     Text,
     ToolCallDelta,
     Usage,
+    text_in,
 )
 from chathub.formats.messages import ToolCall
 from chathub.formats.prompt_counts import PromptCounts
@@ -70,6 +72,8 @@ class Reply(Progress):
         self.tool_calls: dict[int, ToolCall] = {}
         # what its provider needs back with it
         self.recorder = Recorder()
+        # what came after it had ended for its followers
+        self.unshown = TokenCounter()
         self.usage: Usage | None = None
         # in OpenAI's words, and the provider's own word where those do not fit
         self.finish_reason = self.finish_word = ""
@@ -168,6 +172,8 @@ class Reply(Progress):
     def feed(self, events: list[Event]) -> bool:
         """Take in what one network read brought, and wake the followers once; true for enough."""
         if self._state is ReplyState.STOPPING:
+            # nobody sees what comes now, but its provider charges for it
+            self.unshown.add("".join(map(text_in, events)))
             events = [event for event in events if isinstance(event, Usage)]
         parts: list[Part] = []
         for event in events:

@@ -10,9 +10,10 @@ from typing import Any
 import msgspec
 from msgspec.structs import replace
 
-from chathub.billing import ledger
 from chathub.billing.budgets import BudgetOwner
 from chathub.billing.caps import reply_cap, reply_room
+from chathub.billing.early_ends import Ending, Seen, cost_of
+from chathub.billing.output_rates import OutputRates, lesson_of
 from chathub.billing.token_weights import Lesson, TokenWeights
 from chathub.chat import attachments, context, settle, turn
 from chathub.chat.turn import FinalStatus, Settlement, Turn
@@ -63,8 +64,10 @@ class ReplyRunner:
         unstored: UnstoredReplies,
         attachment_keeper: AttachmentKeeper,
         token_weights: TokenWeights,
+        rates: OutputRates,
     ) -> None:
         self._db = db
+        self._rates = rates
         self._attachment_keeper = attachment_keeper
         self._token_weights = token_weights
         self._unstored = unstored
@@ -121,7 +124,7 @@ class ReplyRunner:
         except Exception:
             log.exception("a reply could not be settled")
             return _BROKEN
-        reply.usage_cost = settlement.usage_cost
+        reply.usage_cost, reply.decoder = settlement.usage_cost, None
         try:
             reply.budget = await self._db.write_with_retry(settle.settle, reply.turn, settlement)
         except Exception as error:
@@ -136,13 +139,10 @@ class ReplyRunner:
         assert model is not None
         content, reasoning = reply.text.of("content"), reply.text.of("reasoning")
         tool_calls = list(reply.tool_calls.values())
-        usage_cost = ledger.compute_cost(
-            model,
-            reply.usage,
-            reply.prompt_estimate,
-            estimates.estimate(content) + estimates.estimate_calls(tool_calls),
-            estimates.estimate(reasoning),
-        )
+        output = estimates.estimate(content) + estimates.estimate_calls(tool_calls) + reply.unshown.tokens
+        seen = Seen(reply.prompt_estimate, output, estimates.estimate(reasoning))
+        usage_cost = cost_of(model, reply.counted(reply.usage), seen, _ending(reply, model), self._rates)
+        lesson = lesson_of(model, reply.attempt, usage_cost, seen.output, seen.reasoning)
         is_successful = reply.failure is None and final_status.status == "done"
         return Settlement(
             owner=BudgetOwner(reply.user_id, reply.token_id, self._clock.month()),
@@ -161,7 +161,9 @@ class ReplyRunner:
             final_status=final_status,
             end_reason=_end_reason(reply, final_status),
             usage_cost=usage_cost,
+            prompt_estimate=reply.prompt_estimate,
             lesson=self._lesson(reply),
+            rate=self._rates.learn(lesson),
         )
 
     def _lesson(self, reply: Reply) -> Lesson | None:
@@ -186,6 +188,12 @@ class ReplyRunner:
         reply.prompt_counts = counts_of_prompt(chat_request.messages, chat_request.tools, response_format)
         reply.prompt_estimate = tokens_of(reply.prompt_counts)
         return chat_request
+
+
+def _ending(reply: Reply, model: ChatModel) -> Ending:
+    """How the last attempt at a reply ended."""
+    is_early = reply.was_ended_early or reply.is_too_long
+    return Ending(reply.attempt, is_early, is_streamed=model.supports_streaming, most=reply.turn.reply_tokens)
 
 
 def _end_reason(reply: Reply, final_status: FinalStatus) -> str:

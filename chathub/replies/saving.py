@@ -5,24 +5,27 @@ from collections.abc import Iterable, Sequence
 
 from msgspec import Struct
 
+from chathub.billing import interrupted, output_rates
 from chathub.billing.budgets import BudgetOwner
+from chathub.billing.early_ends import Seen
+from chathub.billing.interrupted import Crash
 from chathub.billing.ledger import compute_cost
 from chathub.chat import settle
 from chathub.chat.turn import FinalStatus, Settlement, Turn
 from chathub.clock import Month
 from chathub.database.database import Database
 from chathub.database.errors import DatabaseUnavailable
+from chathub.database.rows.budgets import LeftReservation
 from chathub.database.rows.messages import InterruptedReply
 from chathub.database.transaction import Transaction
 from chathub.formats.estimates import estimate
 from chathub.providers.catalog import ChatModel
-from chathub.providers.prices import Prices
 from chathub.replies.reply import Reply
 from chathub.sentences import Reason
 
 log = logging.getLogger("chathub.replies")
 
-INTERRUPTED = FinalStatus("interrupted", Reason("reply_interrupted"), 503, "interrupted")
+INTERRUPTED = FinalStatus("interrupted", Reason("reply_interrupted"), 503, interrupted.END_REASON)
 
 
 class NewText(Struct, frozen=True):
@@ -105,45 +108,41 @@ def save(tx: Transaction, new_texts: list[NewText], *, begins: bool = False) -> 
     )
 
 
-def recover(tx: Transaction, month: Month) -> int:
+def recover(tx: Transaction, month: Month, alive_until: int) -> int:
     """At start: replies that were running when the process ended become ``interrupted``, with their saved
-    text and an estimate of their usage, and all reservations are released. Returns the number of replies."""
+    text and an estimate of their usage; other requests are entered in the ledger, and all reservations
+    released. ``alive_until`` is when the process was seen last (milliseconds). Returns the number of replies.
+    """
     rows = tx.all(tx.q.messages.list_streaming)
+    left = {each.message_id or -each.id: each for each in tx.all(tx.q.budgets.list_left)}
+    crash = Crash(alive_until, output_rates.load(tx))
     for row in rows:
-        texts = settle.saved_text(tx, row.id)
-        model = _model(row)
-        estimates = estimate(texts["content"]), estimate(texts["reasoning"])
-        settlement = Settlement(
-            owner=BudgetOwner(row.user_id, row.token_id, month),
-            requested_model=row.requested_model,
-            model=model,
-            content=texts["content"],
-            reasoning=texts["reasoning"],
-            was_saved=True,
-            final_status=INTERRUPTED,
-            end_reason=INTERRUPTED.finish_reason,
-            usage_cost=compute_cost(model, None, row.prompt_tokens, *estimates),
-        )
-        turn = Turn(row.conversation_id, row.public_id, "", 0, row.id)
-        settle.recover(tx, turn, settlement, row.updated_at)
+        _recover_reply(tx, row, left.pop(row.id, None), crash, month)
+    for each in left.values():
+        interrupted.record(tx, each, crash, month)
     tx.run(tx.q.budgets.release_all)
     return len(rows)
 
 
-def _model(row: InterruptedReply) -> ChatModel:
-    """The model of a reply, with today's price: the price at its beginning is not stored."""
-    return ChatModel(
-        name=row.model,
-        provider_id=0,
-        provider_slug=row.provider,
-        provider_name="",
-        base_url="",
-        needs_key=False,
-        prices=Prices.of(
-            row.input_price or 0,
-            row.output_price or 0,
-            row.cached_price,
-            row.cache_write_price,
-            row.cache_write_1h_price,
-        ),
+def _recover_reply(
+    tx: Transaction, row: InterruptedReply, left: LeftReservation | None, crash: Crash, month: Month
+) -> None:
+    texts, model = settle.saved_text(tx, row.id), interrupted.model_of(row)
+    estimates = estimate(texts["content"]), estimate(texts["reasoning"])
+    if left is None or left.kind is None:
+        usage_cost = compute_cost(model, None, row.prompt_tokens, *estimates)
+    else:
+        usage_cost = crash.cost_of(model, left, Seen(row.prompt_tokens or left.prompt_tokens, *estimates))
+    settlement = Settlement(
+        owner=BudgetOwner(row.user_id, row.token_id, month),
+        requested_model=row.requested_model,
+        model=model,
+        content=texts["content"],
+        reasoning=texts["reasoning"],
+        was_saved=True,
+        final_status=INTERRUPTED,
+        end_reason=interrupted.END_REASON,
+        usage_cost=usage_cost,
     )
+    turn = Turn(row.conversation_id, row.public_id, "", 0, row.id)
+    settle.recover(tx, turn, settlement, row.updated_at, left.key_id if left else None)

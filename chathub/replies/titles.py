@@ -5,7 +5,9 @@ import logging
 from functools import partial
 
 from chathub.billing import ledger
+from chathub.billing.early_ends import Ending, Seen, cost_of
 from chathub.billing.ledger import AttemptOwner
+from chathub.billing.output_rates import OutputRates
 from chathub.billing.settlement_queue import SettlementQueue
 from chathub.chat.title_text import title_of
 from chathub.clock import Clock, Month
@@ -29,6 +31,8 @@ log = logging.getLogger("chathub.titles")
 _INSTRUCTION = "请为下面的对话起一个标题，不超过15个字，使用对话的语言，只输出标题本身。"
 _SECONDS = 60
 _CHARACTERS = 1000
+# tokens of a title with the reasoning before it
+_MOST = 500
 
 
 class Titles:
@@ -41,11 +45,13 @@ class Titles:
         client: Client,
         clock: Clock,
         config: Config,
+        rates: OutputRates,
     ) -> None:
         self._registry = registry
         self._settlement_queue = settlement_queue
         self._client = client
         self._clock = clock
+        self._rates = rates
         self._is_default = config.auto_title
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -77,12 +83,14 @@ class Titles:
         generated = await self._generate(candidate, chat_request, reply)
         content, reasoning = generated.text.of("content"), generated.text.of("reasoning")
         title = title_of(content.strip().strip("\"'《》“”「」#*。.").strip())
-        usage_cost = ledger.compute_cost(
+        prompt = estimate_messages(chat_request.messages)
+        seen = Seen(prompt, estimate(content), estimate(reasoning))
+        usage_cost = cost_of(
             candidate.model,
-            generated.usage,
-            estimate_messages(chat_request.messages),
-            estimate(content),
-            estimate(reasoning),
+            generated.counted(generated.usage),
+            seen,
+            Ending(generated.attempt, generated.was_ended_early, is_streamed=chat_request.stream, most=_MOST),
+            self._rates,
         )
         store = partial(
             _store,
@@ -90,6 +98,7 @@ class Titles:
             title="" if generated.failure else title,
             models=candidates.models,
             usage_cost=usage_cost,
+            prompt=prompt,
             month=self._clock.month(),
         )
         await self._settlement_queue.finish(self._settlement_queue.store("title", store))
@@ -122,7 +131,7 @@ def _chat_request(model: ChatModel, reply: Reply, content: str) -> ChatRequest:
         model.upstream_name,
         [Message("user", prompt)],
         stream=model.supports_streaming,
-        params={"max_tokens": 500},
+        params={"max_tokens": _MOST},
         caller_id=reply.user_id,
     )
 
@@ -137,6 +146,7 @@ def _store(
     title: str,
     models: dict[str, ChatModel],
     usage_cost: ledger.UsageCost,
+    prompt: int,
     month: Month,
 ) -> None:
     turn = generated.turn
@@ -154,6 +164,7 @@ def _store(
         generated.attempts,
         models,
         usage_cost,
+        prompt_estimate=prompt,
         first_at=generated.first_at,
         end_reason=generated.failure.kind if generated.failure else generated.finish_reason or "stop",
         month=month,

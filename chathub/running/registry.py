@@ -70,6 +70,10 @@ class Registry:
 
     # --- what runs
 
+    @property
+    def is_busy(self) -> bool:
+        return bool(self._runs)
+
     def check_open(self) -> None:
         """Check that something new may begin.
 

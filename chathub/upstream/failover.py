@@ -8,8 +8,10 @@ from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import NamedTuple, Protocol, TypeVar
 
+from msgspec.structs import replace
+
 from chathub.errors import BadRequest
-from chathub.formats.events import Event, Failure
+from chathub.formats.events import Event, Failure, Usage
 from chathub.formats.failures.table import meaning_of
 from chathub.formats.messages import Attempt, ChatRequest, Endpoint
 from chathub.formats.stream_decoder import StreamDecoder
@@ -65,6 +67,11 @@ class Progress(ABC):
         return self.attempts[-1].endpoint if self.attempts else None
 
     @property
+    def attempt(self) -> Attempt | None:
+        """The current attempt."""
+        return self.attempts[-1] if self.attempts else None
+
+    @property
     @abstractmethod
     def has_output(self) -> bool:
         """Whether some of the reply has come."""
@@ -74,6 +81,17 @@ class Progress(ABC):
         """Whether no other attempt may follow: what came cannot be taken back."""
         return self.has_output
 
+    def counted(self, usage: Usage | None) -> Usage | None:
+        """The usage that the provider has told, without a count of the output from before there was any."""
+        if usage is None or self.decoder is None or self.decoder.has_counted or not self.has_output:
+            return usage
+        return replace(usage, completion_tokens=None, total_tokens=None)
+
+    @property
+    def was_ended_early(self) -> bool:
+        """Whether ChatHub has ended the current attempt before its provider had."""
+        return self.attempt is not None and (self.left.is_set() or not self.attempt.is_complete)
+
     @property
     def has_finish(self) -> bool:
         """Whether the provider has said that its reply is over."""
@@ -82,7 +100,7 @@ class Progress(ABC):
     @property
     def may_tell_usage(self) -> bool:
         """Whether the provider may still tell its usage: its request was sent, and the usage has not come."""
-        is_sent = bool(self.attempts) and self.attempts[-1].sent_at is not None
+        is_sent = self.attempt is not None and self.attempt.sent_at is not None
         return is_sent and not (self.decoder is not None and self.decoder.has_told_usage)
 
     def mark_sent(self) -> None:

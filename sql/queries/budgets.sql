@@ -1,10 +1,20 @@
 -- name: reserve
-INSERT INTO reservations (user_id, token_id, message_id, tokens, cost)
-VALUES (:user_id, :token_id, :message_id, :tokens, :cost)
+INSERT INTO reservations (user_id, token_id, message_id, tokens, cost, kind, provider, model, requested_model,
+    key_id, prompt_tokens, at)
+VALUES (:user_id, :token_id, :message_id, :tokens, :cost, :kind, :provider, :model, :requested_model,
+    :key_id, :prompt_tokens, :at)
 RETURNING id
 
 -- name: release
 DELETE FROM reservations WHERE id = :reservation_id
+
+-- name: list_left
+-- at start: what was running when the last process ended, with the prices of its models
+SELECT reservations.id, user_id, token_id, message_id, tokens, kind, reservations.provider, reservations.model,
+    requested_model, key_id, prompt_tokens, at, input_price, cached_price, cache_write_price, cache_write_1h_price,
+    output_price
+FROM reservations LEFT JOIN models ON model_name = reservations.model
+ORDER BY reservations.id
 
 -- name: release_all
 -- at start, when no reply is being generated

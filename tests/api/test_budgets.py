@@ -494,16 +494,17 @@ async def test_gateway_client_that_disconnects_at_any_moment_leaves_no_reservati
     assert reserved(client) == 0
 
 
-async def test_crash_releases_reservations_and_charges_the_stored_text(
-    tmp_path: Path, provider: Provider
+@pytest.mark.parametrize("reasons", [True, False])
+async def test_crash_releases_reservations_and_charges_the_stored_text_or_by_time(
+    tmp_path: Path, provider: Provider, reasons: bool
 ) -> None:
     provider.script = provider.stream([chunk("好" * 10), *reply("的")], stall_after=1)
     async with ChatHub(tmp_path / "crash.db") as hub:
         session = await hub.client()
         admin, user = [await _sign_in(session, name) for name in ("admin", "user")]
         await add_model(session, admin, provider.base_url)  # type: ignore[arg-type]
-        await session.put("/api/users/2", json={"usage_limit": 200}, headers=admin)
-        token = {"name": "t", "opens_api": True, "monthly_limit": 150}
+        await session.put("/api/users/2", json={"usage_limit": 400}, headers=admin)
+        token = {"name": "t", "opens_api": True, "monthly_limit": 300}
         made = await (await session.post("/api/tokens", json=token, headers=user)).json()
         program = {"Authorization": f"Bearer {made['token']}"}
         asked = {"message": "你好", "model": "test-model", "max_tokens": 130}
@@ -512,12 +513,19 @@ async def test_crash_releases_reservations_and_charges_the_stored_text(
             await asyncio.sleep(1.5)
             hub.kill()
     provider.script = provider.stream(reply("好"))
+    if not reasons:
+        known = "INSERT INTO output_rates VALUES ('p_test_model', 'test-model', '[50.0]', 0, 1)"
+        with closing(sqlite3.connect(tmp_path / "crash.db")) as connection, connection:
+            connection.execute(known)
+    # 200 tokens for each second until its last sign of life, at most what was reserved
+    expected = range(ABOUT + 9, ABOUT + 131) if reasons else [ABOUT + 8]
     async with ChatHub(tmp_path / "crash.db") as hub:
         session = await hub.client()
         stats = await (await session.get("/api/stats", headers=user)).json()
-        assert stats["budgets"][0]["reserved"] == 0 and stats["monthly_usage"] == ABOUT + 8
+        used = stats["monthly_usage"]
+        assert stats["budgets"][0]["reserved"] == 0 and used in expected
         (listed,) = await (await session.get("/api/tokens", headers=user)).json()
-        assert listed["monthly_usage"] == ABOUT + 8
+        assert listed["monthly_usage"] == used
         async with session.post("/api/chat/stream", json=asked, headers=program) as response:
             assert (await read_events(response))[-1]["type"] == "end"
 

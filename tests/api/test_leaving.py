@@ -7,10 +7,24 @@ from typing import Any
 
 import pytest
 from aiohttp.test_utils import TestClient
-from chats import Headers, active, add_model, ended, joined, messages_of, opened, resume, stream, text_of
+from chats import (
+    Headers,
+    active,
+    add_model,
+    ended,
+    joined,
+    messages_of,
+    opened,
+    resume,
+    stream,
+    text_of,
+    until,
+)
 from conftest import sign_in
 from scripted import Provider, chunk, reply
 
+from chathub.app_keys import OUTPUT_RATES, REPLIES, RUNNING
+from chathub.billing.output_rates import Lesson
 from chathub.config import Config
 
 Connect = Callable[..., Awaitable[TestClient]]
@@ -136,3 +150,86 @@ async def test_silent_provider_ends_the_reply_with_504_and_reason_idle(
     assert (events[-1]["status"], events[-1]["finish_reason"]) == (504, "idle")
     kept = (await messages_of(client, admin, "c"))[1]
     assert (kept["content"], kept["status"], kept["finish_reason"]) == (said, "error", "idle")
+
+
+# --- the usage of a reply that was left
+
+
+async def rows(client: TestClient, headers: Headers) -> list[dict[str, Any]]:
+    async with client.get("/api/usage", headers=headers) as response:
+        found: list[dict[str, Any]] = (await response.json())["data"]
+    return found
+
+
+@pytest.mark.parametrize("begun", [0, 1])
+async def test_reply_that_was_left_is_read_on_for_its_usage_also_before_its_first_token(
+    connect: Connect, config: Config, provider: Provider, begun: int
+) -> None:
+    client, admin = await other_server(connect, config, provider, usage_seconds=30)
+    provider.script = provider.stream(reply("前", "后"), stall_after=begun)
+    body = {"conversation_id": "left", "on_disconnect": "stop"}
+    (await opened(client, admin, "前" if begun else "start", **body)).close()
+    (running,) = client.app[REPLIES].of_user(1)  # type: ignore[index]
+    await until(lambda: running.has_left)
+    assert provider.closed == 0
+    provider.gate.set()
+    kept = await ended(client, admin, "left")
+    assert (kept["content"], kept["finish_reason"]) == ("前" * begun, "disconnected")
+    (row,) = await rows(client, admin)
+    assert (row["prompt_tokens"], row["completion_tokens"], row["usage_source"]) == (7, 3, "reported")
+
+
+async def test_text_that_comes_after_the_client_left_is_not_kept_but_charged(
+    connect: Connect, config: Config, provider: Provider
+) -> None:
+    client, admin = await other_server(connect, config, provider, usage_seconds=30)
+    for _ in range(10):
+        client.app[OUTPUT_RATES].learn(Lesson("p_test_model", "test-model", None, True))  # type: ignore[index]
+    provider.script = provider.stream([chunk("前"), chunk("后" * 40), chunk(finish="stop")], stall_after=1)
+    (await opened(client, admin, conversation_id="left", on_disconnect="stop")).close()
+    (running,) = client.app[REPLIES].of_user(1)  # type: ignore[index]
+    await until(lambda: running.has_left)
+    provider.gate.set()
+    assert (await ended(client, admin, "left"))["content"] == "前"
+    (row,) = await rows(client, admin)
+    # the model does not reason: what was seen, and not the time
+    assert (row["completion_tokens"], row["usage_source"]) == (33, "estimated")
+
+
+@pytest.mark.parametrize("way", ["/api/chat/stop", "/api/chat/save-partial", "delete", "next turn"])
+async def test_stop_before_the_first_token_is_charged_with_the_prompt(
+    client: TestClient, user: Headers, provider: Provider, way: str
+) -> None:
+    client.app[RUNNING].usage_seconds = 30  # type: ignore[index]
+    provider.script = provider.hang()
+    response = await opened(client, user, '"start"', conversation_id="c")
+    await until(lambda: len(provider.bodies) == 1)
+    if way == "delete":
+        await client.delete("/api/conversations/c", headers=user)
+    elif way == "next turn":
+        response.close()
+        (running,) = client.app[REPLIES].of_user(2)  # type: ignore[index]
+        await until(lambda: not running.followers)
+        provider.script = provider.stream(reply("好"))
+        assert (await stream(client, user, conversation_id="c"))[-1]["type"] == "end"
+    else:
+        assert (await client.post(way, json={"conversation_id": "c"}, headers=user)).status == 200
+    await until(lambda: provider.closed == 1)
+    row = (await rows(client, user))[-1]
+    assert row["prompt_tokens"] > 0 and row["completion_tokens"] > 0
+    assert (row["usage_source"], row["end_reason"]) == ("estimated", "stopped")
+
+
+async def test_next_turn_follows_a_stop_whose_usage_is_still_read(
+    client: TestClient, user: Headers, provider: Provider
+) -> None:
+    client.app[RUNNING].usage_seconds = 30  # type: ignore[index]
+    provider.script = provider.stream([chunk("前"), chunk(finish="stop")], stall_after=2)
+    response = await opened(client, user, conversation_id="c")
+    (running,) = client.app[REPLIES].of_user(2)  # type: ignore[index]
+    await until(lambda: running.reply.has_finish)
+    assert (await client.post("/api/chat/stop", json={"conversation_id": "c"}, headers=user)).status == 200
+    provider.script = provider.stream(reply("后"))
+    assert (await stream(client, user, conversation_id="c"))[-1]["type"] == "end"
+    assert [message["content"] for message in await messages_of(client, user, "c")][1::2] == ["前", "后"]
+    response.close()

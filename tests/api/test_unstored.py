@@ -451,7 +451,8 @@ async def test_settlement_with_an_error_is_given_up_and_its_reservation_released
     client: TestClient, config: Config, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(settlement_queue, "_TRIES", 3)
-    statement = "INSERT INTO reservations SELECT 77, id, NULL, NULL, 5, 0 FROM users LIMIT 1"
+    columns = "(id, user_id, tokens, cost)"
+    statement = f"INSERT INTO reservations {columns} SELECT 77, id, 5, 0 FROM users LIMIT 1"
     with closing(sqlite3.connect(config.database, isolation_level=None)) as other:
         other.execute(statement)
     tried: list[int] = []

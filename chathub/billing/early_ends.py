@@ -1,0 +1,69 @@
+"""What a reply has used that ended without its provider's word: the client left, a stop, a limit, a crash.
+
+The prompt counts from the moment it was sent. Of the output at least what was seen counts, and by the time
+that it took where a model may have generated more than it showed.
+"""
+
+import time
+
+from msgspec import Struct
+
+from chathub.billing.ledger import UsageCost, compute_cost
+from chathub.billing.output_rates import OutputRates
+from chathub.formats.events import Usage
+from chathub.formats.messages import Attempt
+from chathub.providers.catalog import ChatModel
+
+
+class Seen(Struct, frozen=True):
+    """Estimates of the tokens of a prompt, and of what came of its reply."""
+
+    prompt: int
+    output: int = 0
+    reasoning: int = 0
+
+
+class Ending(Struct, frozen=True):
+    """How the last attempt at a reply ended.
+
+    ``is_early``: ChatHub ended it before its provider had. ``is_streamed``: what the model says is seen as it
+    is generated. ``most`` is the length of the reply that was reserved, in tokens.
+    """
+
+    attempt: Attempt | None
+    is_early: bool
+    is_streamed: bool
+    most: int
+
+    @property
+    def seconds(self) -> float | None:
+        """How long the model has generated; None: not at all, or it was seen to its end."""
+        attempt = self.attempt
+        if not self.is_early or attempt is None or attempt.sent_at is None:
+            return None
+        if not attempt.may_be_charged and not attempt.is_successful:
+            # it was refused
+            return None
+        return (attempt.ended or time.monotonic()) - attempt.sent_at
+
+
+def cost_of(
+    model: ChatModel, usage: Usage | None, seen: Seen, ending: Ending, rates: OutputRates
+) -> UsageCost:
+    """The usage and the cost of a reply, however it ended."""
+    output, attempt = seen.output, ending.attempt
+    if (seconds := ending.seconds) is not None:
+        output = output_until(model, seconds, seen, rates, ending.most, is_streamed=ending.is_streamed)
+    was_sent = attempt is not None and attempt.may_be_charged
+    return compute_cost(model, usage, seen.prompt, output, seen.reasoning, was_sent=was_sent)
+
+
+def output_until(
+    model: ChatModel, seconds: float, seen: Seen, rates: OutputRates, most: int, *, is_streamed: bool
+) -> int:
+    """About how many tokens of output, besides the reasoning that was seen, a model has generated in so many
+    seconds."""
+    if is_streamed and not rates.may_reason(model):
+        return seen.output
+    by_time = min(round(seconds * rates.rate_of(model)), most)
+    return max(seen.output, by_time - seen.reasoning)

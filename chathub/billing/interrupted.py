@@ -1,0 +1,95 @@
+"""What a crash leaves of running requests: their reservations, which become entries of the ledger."""
+
+from typing import Literal
+
+from msgspec import Struct
+
+from chathub.billing import ledger
+from chathub.billing.early_ends import Seen, output_until
+from chathub.billing.ledger import AttemptOwner, UsageCost, compute_cost
+from chathub.billing.output_rates import OutputRates
+from chathub.clock import Month
+from chathub.database.rows.budgets import LeftReservation
+from chathub.database.rows.messages import InterruptedReply
+from chathub.database.transaction import Transaction
+from chathub.providers.candidates import Candidates
+from chathub.providers.catalog import ChatModel
+from chathub.providers.prices import Prices
+
+END_REASON = "interrupted"
+
+
+class Asked(Struct, frozen=True):
+    """What a reservation is for, as far as it counts after a crash: the model and the API key that come
+    first, and the tokens of the prompt."""
+
+    kind: Literal["chat", "completion", "embedding"]
+    provider: str
+    model: str
+    requested_model: str
+    key_id: int | None
+    prompt_tokens: int
+
+    @classmethod
+    def of(cls, kind: Literal["completion", "embedding"], candidates: Candidates, prompt: int) -> "Asked":
+        model, key_id = candidates.model, candidates.first_key_id
+        return cls(kind, model.provider_slug, model.name, candidates.requested, key_id, prompt)
+
+
+class Crash(Struct, frozen=True):
+    """When the last process was seen to run (milliseconds), and what is known of the models' output."""
+
+    alive_until: int
+    rates: OutputRates
+
+    def cost_of(
+        self, model: ChatModel, left: LeftReservation, seen: Seen, *, is_streamed: bool = True
+    ) -> UsageCost:
+        """What a request has used whose reservation was left. It counts as sent: a reservation is made a
+        moment before."""
+        seconds, most = max(0, self.alive_until - left.at) / 1000, left.tokens - left.prompt_tokens
+        output = output_until(model, seconds, seen, self.rates, most, is_streamed=is_streamed)
+        return compute_cost(model, None, seen.prompt, output, seen.reasoning, was_sent=True)
+
+
+def record(tx: Transaction, left: LeftReservation, crash: Crash, month: Month) -> None:
+    """Enter a request in the ledger of which a crash has left the reservation only: what came of its reply is
+    not known."""
+    if left.kind is None:
+        # an older version has not kept what it was for
+        return
+    model = model_of(left)
+    attempt_owner = AttemptOwner(
+        kind=left.kind,
+        user_id=left.user_id,
+        token_id=left.token_id,
+        requested_model=left.requested_model,
+    )
+    ledger.record_attempt(
+        tx,
+        attempt_owner,
+        model,
+        crash.cost_of(model, left, Seen(left.prompt_tokens), is_streamed=False),
+        month,
+        key_id=left.key_id,
+        end_reason=END_REASON,
+    )
+
+
+def model_of(left: LeftReservation | InterruptedReply) -> ChatModel:
+    """The model of a request, with today's prices: those at its beginning are not stored."""
+    return ChatModel(
+        name=left.model,
+        provider_id=0,
+        provider_slug=left.provider,
+        provider_name="",
+        base_url="",
+        needs_key=False,
+        prices=Prices.of(
+            left.input_price or 0,
+            left.output_price or 0,
+            left.cached_price,
+            left.cache_write_price,
+            left.cache_write_1h_price,
+        ),
+    )
