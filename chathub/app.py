@@ -131,7 +131,7 @@ def create_app(
 
 def _load_codecs() -> None:
     """Load codecs now: Python reads one from disk at its first use, when there may be no free descriptor."""
-    for name in ("utf-16-le", "utf-8-sig", "idna"):
+    for name in ("utf-16-le", "utf-8-sig", "idna", "raw_unicode_escape"):
         codecs.lookup(name)
 
 

@@ -8,7 +8,7 @@ import time
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import UTC, date, datetime, timedelta, tzinfo
+from datetime import UTC, datetime, timedelta, tzinfo
 from typing import NamedTuple
 
 # milliseconds that the clock may go back without counting as wrong: small corrections are normal
@@ -23,39 +23,40 @@ def iso(milliseconds: int) -> str:
 class Month(NamedTuple):
     """A calendar month in the configured zone.
 
-    ``now`` and ``end`` are in milliseconds; its first day, today, and the first day of the next month are
-    written as ``2024-01-31``. ``certain`` is ``Clock.certain``. ``follows_ledger``: a later day in the ledger
-    counts as today.
+    ``now`` and ``end`` are in milliseconds; today, the month's first day, and the first day of the next one
+    are written as ``2024-01-31``. ``certain`` is ``Clock.certain``. ``follows_ledger``: a later day in the
+    ledger counts as today.
     """
 
     now: int
-    end: int
-    first_day: str
     today: str
-    next_day: str
     zone: tzinfo
     certain: int
     follows_ledger: bool
 
     @property
     def name(self) -> str:
-        return self.first_day[:7]
+        return self.today[:7]
+
+    @property
+    def first_day(self) -> str:
+        return f"{self.name}-01"
+
+    @property
+    def next_day(self) -> str:
+        year, month = divmod(int(self.today[:4]) * 12 + int(self.today[5:7]), 12)
+        return f"{year:04}-{month + 1:02}-01"
+
+    @property
+    def end(self) -> int:
+        return int(datetime.fromisoformat(self.next_day).replace(tzinfo=self.zone).timestamp() * 1000)
 
     def not_before(self, day: str | None) -> "Month":
         """The month that counts when the ledger has entries of ``day`` already: a clock that is behind does
         not begin a month again."""
         if day is None or day <= self.today or not self.follows_ledger:
             return self
-        first_day, next_day, end = _bounds(date.fromisoformat(day), self.zone)
-        return self._replace(end=end, first_day=first_day, today=day, next_day=next_day)
-
-
-def _bounds(day: date, zone: tzinfo) -> tuple[str, str, int]:
-    """The first day of a day's month, the first day of the next month, and when that begins
-    (milliseconds)."""
-    year, month = divmod(day.year * 12 + day.month, 12)
-    end = datetime(year, month + 1, 1, tzinfo=zone)
-    return day.isoformat()[:8] + "01", end.date().isoformat(), int(end.timestamp() * 1000)
+        return self._replace(today=day)
 
 
 class Behind(NamedTuple):
@@ -136,27 +137,17 @@ class Clock:
 
     def month(self) -> Month:
         now = self.now()
-        day = self._day(now)
-        first_day, next_day, end = _bounds(day, self.zone)
-        return Month(
-            now=now,
-            end=end,
-            first_day=first_day,
-            today=day.isoformat(),
-            next_day=next_day,
-            zone=self.zone,
-            certain=self._certain(now),
-            follows_ledger=self._follows_ledger(first_day),
-        )
+        today = self._day(now)
+        return Month(now, today, self.zone, self._certain(now), self._follows_ledger(today))
 
-    def _follows_ledger(self, first_day: str) -> bool:
+    def _follows_ledger(self, today: str) -> bool:
         """Whether a later day in the ledger counts as today: if the clock is behind, only until a new month
         begins. Otherwise a clock that once ran far ahead would keep budgets from renewing for years."""
         behind = self._seen.behind
-        return behind is None or self._day(behind.since).isoformat() >= first_day
+        return behind is None or self._day(behind.since)[:7] >= today[:7]
 
-    def _day(self, milliseconds: int) -> date:
-        return datetime.fromtimestamp(milliseconds / 1000, self.zone).date()
+    def _day(self, milliseconds: int) -> str:
+        return datetime.fromtimestamp(milliseconds / 1000, self.zone).isoformat()[:10]
 
     def moment(self, text: str, *, end: bool = False) -> int:
         """An ISO 8601 date or stamp in milliseconds; in the configured zone unless it names its own.

@@ -69,12 +69,12 @@ async def hosts(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Accept our own host names only: else the page of another site could reach this server under its own
     name (DNS rebinding)."""
     allowed = request.app[CONFIG].answers_to
-    if allowed and not _is_local_socket(request):
+    if allowed:
         names = request.headers.getall("Host", [])
         if request.raw_path.startswith(("http://", "https://")):
             # the absolute form wins over the header (RFC 9112, 3.2.2)
             names = [*names, urlsplit(request.raw_path).netloc]
-        if not all(is_allowed(host, allowed) for host in names):
+        if not all(is_allowed(host, allowed) for host in names) and not _is_local_socket(request):
             raise Misdirected("host_refused")
     return await handler(request)
 

@@ -1,6 +1,7 @@
 """What a model's own reported usage teaches about its tokens: near what it reports, and never absurd."""
 
 import random
+from collections import Counter
 from typing import Any
 
 import pytest
@@ -122,14 +123,17 @@ def test_only_whole_replies_from_trusted_addresses_teach() -> None:
     assert weights.learn(model(), attempt(), text, 100) is not None
 
 
-def test_first_reports_are_all_learned_from_then_some() -> None:
+@pytest.mark.parametrize(("users", "later"), [([1], 8), ([1, 2], 64)])
+def test_first_reports_are_all_learned_from_then_some_of_each_user(users: list[int], later: int) -> None:
     weights = TokenWeights()
-    learned = 0
-    for _ in range(32 + 160):
-        if weights.is_curious(model()):
-            learned += 1
+    learned: Counter[int] = Counter()
+    for number in range(32 + 1024):
+        user_id = users[number % len(users)]
+        if weights.is_curious(model(), user_id):
+            learned[user_id] += 1
             weights.learn(model(), attempt(), counts(ENGLISH), 60)
-    assert learned == 32 + 10
+    assert learned.total() == pytest.approx(32 + later, abs=4)
+    assert max(learned.values()) - min(learned.values()) <= 2
 
 
 async def test_weights_are_kept_over_restarts_of_the_newest_models(
@@ -164,7 +168,7 @@ def test_weights_of_another_version_are_forgotten() -> None:
 def test_mixed_prompts_are_learned_in_any_order() -> None:
     """With a true weight of its own for each part, as a tokenizer of another vocabulary has."""
     chance = random.Random(7)
-    true = [1.3, 0.7, 0.9, 1.2, 1.1, 0.8, 1.0, 1.5, 1.0, 6.0]
+    true = [1.3, 0.8, 0.7, 0.9, 1.2, 1.1, 0.8, 1.2, 0.9, 1.0, 1.5, 1.0, 6.0]
     weights = Weights()
     kinds = ("natural", "digits", "json", "any han", "camel")
 

@@ -16,7 +16,7 @@ from chathub.billing import ledger
 from chathub.billing.caps import DEFAULT_REPLY_TOKENS, longest_reply
 from chathub.billing.interrupted import Asked
 from chathub.clock import Month, iso
-from chathub.database.rows.limits import LimitsWithUsage
+from chathub.database.rows.limits import AppliedLimits, LimitsWithUsage
 from chathub.database.transaction import Transaction
 from chathub.errors import BudgetSpent, StorageFull, TooManyRequests, Unauthorized
 from chathub.providers.candidates import Candidates
@@ -83,6 +83,11 @@ class BudgetState(NamedTuple):
 
     limits: list[LimitsWithUsage]
     month: Month
+
+    @property
+    def of_user(self) -> LimitsWithUsage:
+        """The user's own: they come first."""
+        return self.limits[0]
 
     @property
     def has_cost_budget(self) -> bool:
@@ -181,18 +186,22 @@ def _check_rates(tx: Transaction, owner: BudgetOwner, limits: LimitsWithUsage) -
         raise TooManyRequests(code, most=most, wait=wait, retry_after=wait)
 
 
-def check_storage(tx: Transaction, user_id: int) -> None:
+def check_storage(limits: LimitsWithUsage | AppliedLimits) -> None:
     """Check that a user may store more. A turn checks it before it stores anything, and again when its prompt
-    is stored: its reply may then end above the limit, and is not cut.
+    is stored (``get_limits``): its reply may then end above the limit, and is not cut.
 
     Raises:
         StorageFull: nothing is left of the limit; what the transaction has stored is to be rolled back.
     """
-    limits = tx.all(tx.q.limits.get_of_user, user_id=user_id)[0]
     used, most = limits.storage_used, limits.storage_limit
     if most is not None and used >= most:
         details = {"storage_used": used, "storage_limit": most}
         raise StorageFull("storage_full", details=details, used=used, limit=most)
+
+
+def get_limits(tx: Transaction, user_id: int) -> AppliedLimits:
+    """The limits of a user as they are now."""
+    return tx.all(tx.q.limits.get_of_user, user_id=user_id)[0]
 
 
 def size_reservation(state: BudgetState, bound: UsageBound) -> Reservation:

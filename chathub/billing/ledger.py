@@ -145,6 +145,7 @@ def record_attempts(
 
     ``first_at`` is when the first token came (``time.monotonic``), ``models`` are the tried ones by name.
     """
+    month = in_force(tx, month)
     for attempt in attempts[:-1]:
         model, failed = models[attempt.model], attempt.failure.kind if attempt.failure else "refused"
         lost = compute_cost(model, None, prompt_estimate, 0, 0, was_sent=attempt.may_be_charged)
@@ -158,8 +159,10 @@ def record_attempts(
 
 def in_force(tx: Transaction, month: Month) -> Month:
     """The month whose budgets count, and that new entries belong to: never one before the newest entry's,
-    also where the clock was set back."""
-    return month.not_before(tx.all(tx.q.ledger.newest_day)[0].day)
+    also where the clock was set back. It is looked up once in a transaction."""
+    if not month.follows_ledger:
+        return month
+    return month.not_before(tx.all(tx.q.ledger.newest_day)[0].day)._replace(follows_ledger=False)
 
 
 def record_attempt(

@@ -120,12 +120,16 @@ class SettlementQueue:
 
     async def finish(self, work: Coroutine[Any, Any, T]) -> T:
         """Await work that goes on if the caller is cancelled; the end of the server waits for it."""
+        return await asyncio.shield(self.begin(work))
+
+    def begin(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
+        """Begin such work; the caller awaits the task in a way that does not cancel it."""
         task = asyncio.get_running_loop().create_task(work)
         self._running.add(task)
         task.add_done_callback(self._running.discard)
         # a caller that was cancelled does not retrieve the exception, and asyncio would log that
         task.add_done_callback(lambda done: done.cancelled() or done.exception())
-        return await asyncio.shield(task)
+        return task
 
     def keep(
         self,

@@ -22,18 +22,20 @@ from chathub.providers.catalog import ChatModel
 _MOST, _LONGEST_NAME = 500, 200
 # a reservation is so much larger than what is expected, after so many reports
 _MARGIN, _ENOUGH = 1.15, 5
-# reports that are all learned from and stored; after them every so many-th
-_FIRST, _EVERY = 32, 16
+# reports that are all learned from and stored; after them one of so many, or of more by the same user
+_FIRST, _EVERY, _EVERY_OF_ONE = 32, 16, 128
 
 _decode_state = msgspec.json.Decoder(list[float]).decode
 
 
 class Lesson(Struct, frozen=True):
-    """The weights of a model after a report, to be stored with the settlement; ``state`` is JSON."""
+    """The weights of a model after a report, to be stored with the settlement; ``state`` is JSON.
+    ``is_first``: it is the model's first report."""
 
     provider: str
     model: str
     state: str
+    is_first: bool
 
 
 class TokenWeights:
@@ -41,7 +43,8 @@ class TokenWeights:
 
     def __init__(self) -> None:
         self._by_model: OrderedDict[tuple[str, str], Weights] = OrderedDict()
-        self._replies: dict[tuple[str, str], int] = {}
+        # the user whose report was learned from last, and the replies since then
+        self._last: dict[tuple[str, str], tuple[int, int]] = {}
 
     async def load(self, db: Database) -> None:
         newest_first = await db.fetch_all(db.q.token_weights.list_newest_first, most=_MOST)
@@ -59,18 +62,24 @@ class TokenWeights:
     def longest(self, models: Iterable[ChatModel], counts: PromptCounts) -> int:
         """The most tokens that a prompt may be for any of some models. What was learned only adds to what is
         usual: a provider that reports too little must not make reservations small."""
-        known = (weights for model in models if (weights := self._by_model.get(_key(model))))
+        longest = estimates.longest(counts)
+        known = [self._by_model[key] for key in map(_key, models) if key in self._by_model]
+        if not (known := [each for each in known if each.reports >= _ENOUGH]):
+            return longest
         parts = estimates.parts_of(counts)
-        learned = (round(_MARGIN * each.tokens(parts)) for each in known if each.reports >= _ENOUGH)
-        return max([estimates.longest(counts), *learned])
+        return max(longest, *(round(_MARGIN * each.tokens(parts)) for each in known))
 
-    def is_curious(self, model: ChatModel) -> bool:
-        """Whether the next report of a model is learned from: all of the first ones, then some."""
-        weights = self._by_model.get(_key(model))
+    def is_curious(self, model: ChatModel, user_id: int) -> bool:
+        """Whether the next report of a model is learned from: all of the first ones, then some, of different
+        users if there are several: the weights count for all of them."""
+        key = _key(model)
+        weights = self._by_model.get(key)
         if weights is None or weights.reports < _FIRST:
             return True
-        replies = self._replies[_key(model)] = self._replies.get(_key(model), 0) + 1
-        return replies % _EVERY == 0
+        last, replies = self._last.get(key, (0, 0))
+        is_due = replies + 1 >= (_EVERY_OF_ONE if user_id == last else _EVERY)
+        self._last[key] = (user_id, 0) if is_due else (last, replies + 1)
+        return is_due
 
     def learn(
         self, model: ChatModel, attempt: Attempt, counts: PromptCounts, reported: int | None
@@ -94,8 +103,8 @@ class TokenWeights:
         self._by_model.move_to_end(key)
         if len(self._by_model) > _MOST:
             forgotten, _ = self._by_model.popitem(last=False)
-            self._replies.pop(forgotten, None)
-        return Lesson(*key, msgspec.json.encode(weights.state).decode())
+            self._last.pop(forgotten, None)
+        return Lesson(*key, msgspec.json.encode(weights.state).decode(), weights.reports == 1)
 
 
 def _key(model: ChatModel) -> tuple[str, str]:
@@ -113,4 +122,5 @@ def store(tx: Transaction, lesson: Lesson | None, now: int) -> None:
         state=lesson.state,
         now=now,
     )
-    tx.run(tx.q.token_weights.delete_oldest, kept=_MOST)
+    if lesson.is_first:
+        tx.run(tx.q.token_weights.delete_oldest, kept=_MOST)

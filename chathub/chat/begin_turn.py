@@ -43,7 +43,7 @@ def begin_turn(tx: Transaction, new_turn: NewTurn, unstored: Unstored, ended: Se
     """
     _check_repetition(tx, new_turn)
     state = budgets.check_rate_limits(tx, new_turn.owner, ended)
-    budgets.check_storage(tx, new_turn.user_id)
+    budgets.check_storage(state.of_user)
     conversation = _get_or_insert_conversation(tx, new_turn)
     parent_id = _parent_of_prompt(tx, new_turn, conversation, unstored)
     history = [as_it_ended(tx, row, unstored) for row in _list_history(tx, new_turn, parent_id)]
@@ -52,7 +52,7 @@ def begin_turn(tx: Transaction, new_turn: NewTurn, unstored: Unstored, ended: Se
     new_turn = new_turn.refused(decision.refusal) if decision.refusal else new_turn
     prompt_id, count = _insert_prompt(tx, new_turn, conversation.id, parent_id)
     message_id = _insert_reply(tx, new_turn, conversation.id, prompt_id, count + 1)
-    budgets.check_storage(tx, new_turn.user_id)
+    budgets.check_storage(budgets.get_limits(tx, new_turn.user_id))
     if new_turn.idempotency_key:
         remember_reply(tx, new_turn.user_id, new_turn.idempotency_key, message_id, new_turn.owner.month)
     turn = Turn(

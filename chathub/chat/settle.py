@@ -46,6 +46,7 @@ def settle(tx: Transaction, turn: Turn, settlement: Settlement) -> Budget | None
     """Store how the reply ended and its usage, which counts even if the reply was deleted meanwhile.
     Returns a warning if little of the budget is left to its user."""
     now = settlement.owner.month.now
+    owner = replace(settlement.owner, month=ledger.in_force(tx, settlement.owner.month))
     if settlement.is_cut:
         saved = saved_text(tx, turn.message_id)
         settlement = replace(settlement, content=saved["content"], reasoning=saved["reasoning"])
@@ -60,14 +61,14 @@ def settle(tx: Transaction, turn: Turn, settlement: Settlement) -> Budget | None
         prompt_estimate=settlement.prompt_estimate,
         first_at=settlement.first_at,
         end_reason=settlement.end_reason,
-        month=settlement.owner.month,
+        month=owner.month,
     )
     budgets.release(tx, turn.reservation_id)
     output_rates.store(tx, [settlement.rate], now)
     token_weights.store(tx, settlement.lesson, now)
     if settlement.key_id is not None:
         key_pool.record_success(tx, settlement.key_id, settlement.attempts[-1].model, now)
-    return budgets.warning(tx, settlement.owner)
+    return budgets.warning(tx, owner)
 
 
 def recover(tx: Transaction, turn: Turn, settlement: Settlement, updated_at: int, key_id: int | None) -> None:
@@ -134,4 +135,4 @@ def complete_stopped(tx: Transaction, public_id: str, user_id: int, content: str
     if row.head_id is None or content == PLACEHOLDER:
         return
     if tx.run(tx.q.messages.complete_stopped, message_id=row.head_id, content=content, now=now):
-        budgets.check_storage(tx, user_id)
+        budgets.check_storage(budgets.get_limits(tx, user_id))

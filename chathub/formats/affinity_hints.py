@@ -15,6 +15,8 @@ _FIELDS = ("prompt_cache_key", "session_id", "metadata", "user")
 # headers of coding agents with the name of their session
 _HEADERS = ("x-claude-code-session-id", "x-session-id", "session-id", "session_id", "x-session-affinity")
 _TOOLS = ("tools", "functions")
+# characters of one text that are digested
+_MOST_OF_TEXT = 64 * 1024
 # messages among which the first one of the user is looked for
 _MOST_BEFORE = 100
 # markers for a provider's cache move from turn to turn; what stood between them and other fields goes too
@@ -28,13 +30,8 @@ class _Metadata(Struct, frozen=True):
     user_id: Any = None
 
 
-class _Role(Struct, frozen=True):
-    role: str = ""
-
-
 _metadata = msgspec.json.Decoder(_Metadata)
 _text = msgspec.json.Decoder(str)
-_role = msgspec.json.Decoder(_Role)
 _list = msgspec.json.Decoder(list[Raw])
 _any = msgspec.json.Decoder(Any)
 
@@ -68,18 +65,22 @@ def _digest_of_head(fields: Mapping[str, Raw]) -> str:
             # as they are written: to decode the tools of a coding agent takes milliseconds
             digest.update(_MARKER.sub(b"", bytes(fields[name])).translate(None, _BETWEEN))
     for value in _said_first(fields):
-        for text in _texts(value_of(value, _any)):
-            digest.update(text.encode("utf-8", "surrogatepass") + b"\0")
+        for text in _texts(value):
+            # of an image or a document the beginning and the length tell enough
+            start = f"{len(text)} {text[:_MOST_OF_TEXT]}"
+            digest.update(start.encode("utf-8", "surrogatepass"))
     return digest.hexdigest()
 
 
-def _said_first(fields: Mapping[str, Raw]) -> Iterator[Raw]:
+def _said_first(fields: Mapping[str, Raw]) -> Iterator[Any]:
+    """The instructions and the messages up to the first one of the user, decoded."""
     if system := fields.get("system"):
-        yield system
-    for message in (value_of(fields.get("messages", ABSENT), _list) or [])[:_MOST_BEFORE]:
+        yield value_of(system, _any)
+    for raw in (value_of(fields.get("messages", ABSENT), _list) or [])[:_MOST_BEFORE]:
+        message = value_of(raw, _any)
         yield message
-        role = value_of(message, _role)
-        if role is None or role.role == "user":
+        role = message.get("role", "") if isinstance(message, dict) else None
+        if role == "user" or not isinstance(role, str):
             return
 
 

@@ -14,10 +14,19 @@ from chathub.formats import sse
 from chathub.formats.client_request import ClientRequest
 from chathub.formats.events import Event
 from chathub.formats.messages import ChatRequest, Endpoint, File, Image, Message, UpstreamRequest
-from chathub.formats.prompt_counts import PromptCounts, counts_of_body, counts_of_prompt, counts_of_unreadable
+from chathub.formats.prompt_counts import (
+    PromptCounts,
+    counts_of_body,
+    counts_of_messages,
+    counts_of_prompt,
+    counts_of_unreadable,
+)
 from chathub.formats.quirks.table import Quirks
 from chathub.formats.stream_decoder import StreamDecoder
+from chathub.formats.text_counts import counts_of_json
 
+# the fields of a body that are decoded into messages
+_MESSAGES = ("messages", "system")
 # a client's message with the state that was remembered of it
 Recall = Callable[[Message], Message]
 
@@ -130,9 +139,11 @@ def counts_of_decoded(client_format: ClientFormat) -> PromptCounts:
 
 def most_counts(client_format: ClientFormat) -> PromptCounts:
     """What the prompt is made of at most, by the body: a body that is only forwarded is not decoded. Where it
-    may hold images, whose size says nothing, it is."""
+    may hold images, whose size says nothing, its messages are; all other fields may be part of the prompt."""
     if counts := counts_of_body(client_format.body):
         return counts
     with contextlib.suppress(ChatHubError):
-        return counts_of_decoded(client_format)
+        messages = counts_of_messages(client_format.decode_request().messages)
+        others = [raw for name, raw in client_format.fields.items() if name not in _MESSAGES]
+        return messages._replace(schemas=counts_of_json(b",".join(others)))
     return counts_of_unreadable(client_format.body)

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from chathub.formats.messages import Message, ToolCall
 from chathub.formats.prompt_counts import PromptCounts, counts_of_messages
-from chathub.formats.text_counts import Counts
+from chathub.formats.text_counts import NOTHING, Counts
 
 # role, separators and the like, as OpenAI's counting guide has them
 PER_MESSAGE = 4
@@ -25,7 +25,9 @@ _EXPECTED = Counts(
     indents=-0.72,
     common=0.73,
     latin=1.5,
-    other_bytes=0.22,
+    of_two=0.22,
+    of_three=0.17,
+    of_four=0.55,
 )
 # at most. Letters, digits and punctuation have a lower bound besides: a quarter token a character
 _LONGEST = Counts(
@@ -37,7 +39,9 @@ _LONGEST = Counts(
     indents=0.0,
     common=1.5,
     latin=1.5,
-    other_bytes=1.0,
+    of_two=1.0,
+    of_three=1.0,
+    of_four=1.0,
 )
 _LEAST_OF_ASCII = 0.25
 
@@ -46,11 +50,14 @@ class Parts(NamedTuple):
     """The expected tokens of a prompt, by what they are of."""
 
     words: float = 0.0
+    long_runs: float = 0.0
     strong: float = 0.0
     marks: float = 0.0
     common: float = 0.0
     latin: float = 0.0
-    others: float = 0.0
+    of_two: float = 0.0
+    of_three: float = 0.0
+    of_four: float = 0.0
     schemas: float = 0.0
     messages: float = 0.0
     media: float = 0.0
@@ -60,15 +67,18 @@ class Parts(NamedTuple):
 def parts_of(counts: PromptCounts) -> Parts:
     """The expected tokens of a prompt by parts, as far as the text alone tells."""
     text, weight = counts.text, _EXPECTED
-    words = text.plain * weight.plain + text.long_runs * weight.long_runs + text.indents * weight.indents
+    words = text.plain * weight.plain + text.indents * weight.indents
     return Parts(
         words=max(words, 0.01 * text.plain),
+        long_runs=text.long_runs * weight.long_runs,
         strong=text.strong * weight.strong + text.breaks * weight.breaks,
         marks=text.marks * weight.marks,
         common=text.common * weight.common,
         latin=text.latin * weight.latin,
-        others=text.other_bytes * weight.other_bytes,
-        schemas=_sum(counts.schemas, weight),
+        of_two=text.of_two * weight.of_two,
+        of_three=text.of_three * weight.of_three,
+        of_four=text.of_four * weight.of_four,
+        schemas=counts.schemas.weighted(weight),
         messages=float(PER_MESSAGE * counts.messages),
         media=float(counts.media.expected),
     )
@@ -81,15 +91,12 @@ def expected(counts: PromptCounts) -> int:
 
 def longest(counts: PromptCounts) -> int:
     """The most tokens that a prompt may be, by nearly any tokenizer."""
-    text = counts.text.plus(counts.schemas)
-    wide = text.common * _LONGEST.common + text.latin * _LONGEST.latin + text.other_bytes
-    narrow = _sum(text._replace(common=0, latin=0, other_bytes=0), _LONGEST)
+    text = counts.text if counts.schemas is NOTHING else counts.text.plus(counts.schemas)
+    wide = text.common * _LONGEST.common + text.latin * _LONGEST.latin
+    wide += text.of_two + text.of_three + text.of_four
+    narrow = text.weighted(_LONGEST) - wide
     tokens = max(narrow, _LEAST_OF_ASCII * text.ascii) + wide + PER_MESSAGE * counts.messages
-    return math.ceil(tokens) + counts.media.longest
-
-
-def _sum(counts: Counts, weights: Counts) -> float:
-    return sum(count * weight for count, weight in zip(counts, weights, strict=True))
+    return math.ceil(round(tokens, 6)) + counts.media.longest
 
 
 def estimate_messages(messages: Iterable[Message]) -> int:

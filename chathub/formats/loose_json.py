@@ -43,6 +43,7 @@ _WRITES = (
     ),
     ANTHROPIC_WRITES,
 )
+_ANY_WRITES = frozenset(name for places in _WRITES for name in places)
 
 
 class ToolCalls:
@@ -107,6 +108,8 @@ def read_usage(counts: Mapping[str, int]) -> Usage:
         total = max(total or 0, prompt + completion)
     reasoning = counts.get("completion_tokens_details.reasoning_tokens")
     cached = next((counts[place] for place in _CACHED if place in counts), None)
+    if counts.keys().isdisjoint(_ANY_WRITES):
+        return Usage(prompt, completion, total, reasoning, cached)
     written = next((writes for places in _WRITES if (writes := cache_writes(counts, places))), (None, None))
     return Usage(prompt, completion, total, reasoning, cached, *written)
 

@@ -163,14 +163,14 @@ def counts_of_body(body: bytes) -> PromptCounts | None:
         found = [len(each) for each in _STATE.findall(body)]
         states, body = sum(found), _STATE.sub(b"", body)
     counts = counts_of_json(body)
-    return PromptCounts(
-        counts._replace(plain=counts.plain + states, marks=max(0, counts.marks - _marks_of_json(body)))
-    )
+    light = min(counts.marks, _marks_of_json(body))
+    return PromptCounts(counts._replace(plain=counts.plain + states + light, marks=counts.marks - light))
 
 
 def _marks_of_json(body: bytes) -> float:
     """The punctuation of JSON that is surely none of its texts: two quotation marks around each text and one
     mark after it, and half of the backslashes within, which escape quotation marks, line ends or backslashes.
+    They count like letters.
     """
     escaped = body.count(b'\\"')
     return 1.5 * (body.count(b'"') - escaped) + (body.count(b"\\") + escaped) / 2

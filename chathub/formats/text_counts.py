@@ -5,6 +5,7 @@ many tokens a class makes stands in ``estimates``.
 """
 
 import re
+from operator import add, mul
 from typing import NamedTuple
 
 # bytes of a text that are counted at once: a search holds the interpreter's lock
@@ -12,9 +13,10 @@ _PIECE = 65_536
 
 # classes of bytes: small letters, capitals and digits, blanks and line ends, the rest of ASCII
 _SMALL, _STRONG, _BLANK, _MARK = b"a", b"A", b" ", b"!"
+_LONG_RUN, _INDENT = _SMALL * 6, _BLANK * 4
 _ASCII, _NON_ASCII = bytes(range(0x80)), bytes(range(0x80, 0x100))
-# first bytes of characters of two bytes, and of those that are Latin: U+0080 to U+024F, about
-_TWO, _LATIN = bytes(range(0xC2, 0xE0)), bytes(range(0xC2, 0xCA))
+# first bytes of characters of two bytes, of those that are Latin (U+0080 to U+024F, about), and of four
+_TWO, _LATIN, _FOUR = bytes(range(0xC2, 0xE0)), bytes(range(0xC2, 0xCA)), bytes(range(0xF0, 0xF5))
 _ESCAPE = b"\\u"
 
 
@@ -63,7 +65,7 @@ class Counts(NamedTuple):
     ``plain`` are small letters and blanks, ``strong`` capitals and digits, ``marks`` the rest of ASCII;
     ``long_runs`` are runs of six small letters, ``breaks`` capitals or digits after a small letter,
     ``indents`` runs of four blanks. ``common`` are common characters of East Asia, ``latin`` other letters of
-    Latin; ``other_bytes`` are the UTF-8 bytes of everything else.
+    Latin. Of everything else they are the UTF-8 bytes, by how many a character takes.
     """
 
     plain: float = 0
@@ -74,10 +76,17 @@ class Counts(NamedTuple):
     indents: float = 0
     common: float = 0
     latin: float = 0
-    other_bytes: float = 0
+    of_two: float = 0
+    of_three: float = 0
+    of_four: float = 0
 
     def plus(self, other: "Counts") -> "Counts":
-        return Counts(*(one + two for one, two in zip(self, other, strict=True)))
+        return Counts(*map(add, self, other))
+
+    def weighted(self, weights: "Counts") -> float:
+        """The sum of the counts times their weights."""
+        total: float = sum(map(mul, self, weights))
+        return total
 
     @property
     def ascii(self) -> float:
@@ -102,7 +111,7 @@ def counts_of_json(data: bytes) -> Counts:
         return counts_of_text(text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace"))
     counts = _counts_of_utf8(data)
     # at most so many bytes each; few clients mix both ways
-    return counts._replace(other_bytes=counts.other_bytes + 3 * data.count(_ESCAPE))
+    return counts._replace(of_three=counts.of_three + 3 * data.count(_ESCAPE))
 
 
 def _counts_of_utf8(data: bytes) -> Counts:
@@ -118,21 +127,20 @@ def _counts(data: bytes) -> Counts:
     classes = data.translate(_CLASSES, _NON_ASCII)
     count = classes.count
     strong, marks = count(_STRONG), count(_MARK)
-    counts = Counts(
-        plain=len(classes) - strong - marks,
-        strong=strong,
-        marks=marks,
-        long_runs=count(_SMALL * 6),
-        # few are seldom breaks, and looking for them takes long
-        breaks=count(_SMALL + _STRONG) if strong * 8 > len(classes) else 0,
-        indents=count(_BLANK * 4),
-    )
+    # few are seldom breaks, and looking for them takes long
+    breaks = count(_SMALL + _STRONG) if strong * 8 > len(classes) else 0
+    counts = Counts(len(classes) - strong - marks, strong, marks, count(_LONG_RUN), breaks, count(_INDENT))
     return counts if len(classes) == len(data) else _with_wide(counts, data.translate(None, _ASCII))
 
 
 def _with_wide(counts: Counts, data: bytes) -> Counts:
     """The counts with those of the characters beyond ASCII; one is cut at the end of a piece."""
-    latin, two = (len(data) - len(data.translate(None, firsts)) for firsts in (_LATIN, _TWO))
-    common = sum(map(len, _COMMON.findall(data.decode("utf-8", "replace")))) - two
-    other_bytes = len(data) - 3 * common - 2 * latin
-    return counts._replace(common=max(0, common), latin=latin, other_bytes=max(0, other_bytes))
+    latin, two, four = (len(data) - len(data.translate(None, firsts)) for firsts in (_LATIN, _TWO, _FOUR))
+    common = max(0, sum(map(len, _COMMON.findall(data.decode("utf-8", "replace")))) - two)
+    return counts._replace(
+        common=common,
+        latin=latin,
+        of_two=2 * (two - latin),
+        of_three=max(0, len(data) - 3 * common - 2 * two - 4 * four),
+        of_four=4 * four,
+    )

@@ -93,7 +93,7 @@ class Gateway:
                 client_format,
                 headers,
                 sink,
-                PromptCounter(client_format, self._token_weights, self._offload, longest),
+                PromptCounter(client_format, self._token_weights, self._offload, longest, caller.id),
                 self._thoughts,
             )
             work = self._exchanged(exchange, request, client_format, sink)

@@ -133,19 +133,18 @@ class Metering:
         if request.is_settled:
             return
         request.is_settled = True
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(_LONGEST_SETTLING):
-                await self._settlement_queue.finish(self._settle(reserving, request))
+        settling = self._settlement_queue.begin(self._settle(reserving, request))
+        done, _ = await asyncio.wait([settling], timeout=_LONGEST_SETTLING)
+        for task in done:
+            task.result()
 
     async def _settle(self, reserving: asyncio.Future[Reserved], request: GatewayRequest) -> None:
         # the reservation failed: there is nothing to settle
         with contextlib.suppress(ChatHubError):
             reserved = await reserving
             for meter in request.meters:
-                if meter.successful_key_id is not None:
-                    self._key_reports.record_success(
-                        meter.successful_key_id, request.user_id, meter.attempts[-1].model
-                    )
+                if (key_id := meter.successful_key_id) is not None:
+                    self._key_reports.record_success(key_id, request.user_id, meter.attempts[-1].model)
             month = self._clock.month()
             settlement = request.settlement(reserved, month, self._lessons(request), self._rates)
             store = partial(settle, settlement=settlement)

@@ -165,4 +165,5 @@ async def _read_on(upstream: aiohttp.ClientResponse, meter_feed: _MeterFeed) -> 
 
 def without_key(data: bytes, meter: UsageMeter) -> bytes:
     """A provider's bytes without the API key that was sent with the request."""
-    return masked(data, meter.endpoint.api_key) if meter.endpoint else data
+    endpoint = meter.endpoint
+    return masked(data, endpoint.api_key) if endpoint else data

@@ -20,8 +20,14 @@ class PromptCounter:
     """Counts the prompt of one request; ``longest`` is an upper bound on its tokens."""
 
     def __init__(
-        self, client_format: ClientFormat, token_weights: TokenWeights, offload: Offload, longest: int
+        self,
+        client_format: ClientFormat,
+        token_weights: TokenWeights,
+        offload: Offload,
+        longest: int,
+        user_id: int,
     ) -> None:
+        self._user_id = user_id
         self._format = client_format
         self._token_weights = token_weights
         self._offload = offload
@@ -48,7 +54,7 @@ class PromptCounter:
     def _teaches(self, meter: UsageMeter, model: ChatModel) -> bool:
         is_short = meter.prompt_counts is not None or len(self._format.body) <= _LONGEST_LESSON
         is_reported = meter.is_successful and meter.reported_prompt is not None
-        return is_reported and is_short and self._token_weights.is_curious(model)
+        return is_reported and is_short and self._token_weights.is_curious(model, self._user_id)
 
     async def _counts(self) -> PromptCounts | None:
         with contextlib.suppress(ChatHubError):

@@ -30,8 +30,9 @@ _PER_ID = 500
 _Key = tuple[int, str]
 
 
-class _Remembered(Struct, frozen=True):
-    """A call of a reply, and the reply's state; ``size`` is the call's part of its bytes."""
+class _Remembered(Struct):
+    """A call of a reply, and the reply's state; ``at`` is when it was needed last, ``size`` the call's part
+    of its bytes."""
 
     at: float
     digest: bytes
@@ -40,7 +41,9 @@ class _Remembered(Struct, frozen=True):
 
 
 class ThoughtMemory:
-    """Remembers the state of replies by user and tool call: at most so many ids and bytes, for an hour."""
+    """Remembers the state of replies by user and tool call: at most so many ids and bytes, and for an hour
+    after it was needed last. If it ended during a conversation, each turn would begin otherwise than the one
+    before, and no provider would find it in its cache."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
@@ -78,8 +81,10 @@ class ThoughtMemory:
         if not calls:
             return message
         known = self._calls.get((user_id, calls[0].id))
-        if known is None or self._clock() - known.at >= SECONDS or known.digest != _digest(calls[0]):
+        now = self._clock()
+        if known is None or now - known.at >= SECONDS or known.digest != _digest(calls[0]):
             return message
+        known.at = now
         if recorder.has_state(message):
             return replace(message, model=message.model or known.state["model"])
         return recorder.with_state(message, known.state)

@@ -130,13 +130,13 @@ async def read_body(request: web.Request, limit: int = _BODY) -> bytes:
 
 
 async def _receive(request: web.Request, body: RequestBody, limit: int) -> bytes:
-    too_large = TooLarge("body_too_large", most=limit)
     if (request.content_length or 0) > limit:
-        raise too_large
+        raise TooLarge("body_too_large", most=limit)
     data = bytearray()
-    while piece := await request.content.readany():
+    while not request.content.at_eof():
+        piece = await request.content.readany()
         if body.size + len(piece) > limit:
-            raise too_large
+            raise TooLarge("body_too_large", most=limit)
         body.grow(len(piece))
         data += piece
     return bytes(data)

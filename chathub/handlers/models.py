@@ -91,8 +91,7 @@ async def reorder(request: web.Request) -> web.Response:
 async def _changed(request: web.Request, code: str, row: Model) -> web.Response:
     await request.app[CATALOG].reload()
     available = await request.app[AVAILABILITY].available_to(request[CALLER])
-    shown = request.app[CATALOG].shown(row.id)
-    model = structs.replace(shown, available=shown.model_name in available)
+    model = structs.replace(request.app[CATALOG].shown(row), available=row.model_name in available)
     return json_response(models.ModelChanged(message=said(request, code), model=model))
 
 

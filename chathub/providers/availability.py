@@ -1,6 +1,6 @@
 """Which models of the table a caller can use now: what the resolver would find endpoints for."""
 
-from collections.abc import Container, Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 from msgspec import Struct
 
@@ -52,20 +52,26 @@ class Availability:
         rights = await self._db.read(_load, caller.id, caller.token_id, now)
         rows = self._catalog.active_rows(OFFERED_TYPES)
         reached = self._reached(caller, rows, rights, now)
-        targets = {row.model_name: self._catalog.targets_of(row) for row in rows}
         # an access token for an alias is for all of its targets
         usable = {
-            name
-            for name, models in targets.items()
-            if caller.may_use(name) and any(model.model_name in reached for model in models)
-        }
-        behind = {
-            row.model_name: [each.fallback_model for each in (row, *targets[row.model_name])]
+            row.model_name
             for row in rows
-            if row.model_type in CHAT_TYPES
+            if caller.may_use(row.model_name)
+            and any(model.model_name in reached for model in self._catalog.targets_of(row))
         }
-        falling = {name for name in behind if caller.may_use(name) and _falls_back(name, behind, usable)}
-        return frozenset(usable | falling)
+        behind = self._fallbacks([row for row in rows if row.model_type in CHAT_TYPES])
+        waiting = [name for name in behind if name not in usable and caller.may_use(name)]
+        return frozenset(usable.union(name for name in waiting if _falls_back(name, behind, usable)))
+
+    def _fallbacks(self, rows: Sequence[Model]) -> dict[str, set[str]]:
+        """The models for chats that each model falls back on; an alias also on those of its targets."""
+        names = {row.model_name for row in rows}
+        found = {
+            row.model_name: names & {each.fallback_model for each in (row, *self._catalog.targets_of(row))}
+            for row in rows
+            if row.fallback_model or row.is_alias
+        }
+        return {name: fallbacks for name, fallbacks in found.items() if fallbacks}
 
     def _reached(self, caller: Caller, rows: Iterable[Model], rights: _Rights, now: int) -> set[str]:
         """The names of the models, aliases not among them, that requests would be sent to providers for."""
@@ -113,17 +119,15 @@ class Availability:
         )
 
 
-def _falls_back(name: str, behind: Mapping[str, list[str]], usable: Container[str]) -> bool:
-    """Whether a model for chats falls back on one that is usable: ``behind`` are the names that each falls
-    back on."""
+def _falls_back(name: str, behind: Mapping[str, set[str]], usable: set[str]) -> bool:
+    """Whether a model falls back on one that is usable, directly or by way of others."""
     waiting, seen = [name], {name}
     while waiting:
-        for each in behind[waiting.pop()]:
-            if each in behind and each not in seen:
-                if each in usable:
-                    return True
-                seen.add(each)
-                waiting.append(each)
+        fallbacks = behind.get(waiting.pop(), set()) - seen
+        if fallbacks & usable:
+            return True
+        seen |= fallbacks
+        waiting += fallbacks
     return False
 
 

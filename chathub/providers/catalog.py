@@ -14,23 +14,12 @@ from chathub.database.rows.providers import Provider
 from chathub.errors import BadRequest, NotFound, UnknownModel
 from chathub.providers import aliases, snapshot
 from chathub.providers.aliases import Choice, Entry
+from chathub.providers.families import provider_of
 from chathub.providers.prices import Prices
 from chathub.schemas import models
 from chathub.schemas.models import ModelFilter
 
 LOCAL = "local"
-# for models that are not in the table: beginnings of well-known names, and the provider's slug
-_PREFIXES = (
-    (("gpt-", "chatgpt-", "o1", "o3", "o4"), "openai"),
-    (("claude-",), "anthropic"),
-    (("gemini-",), "google"),
-    (("deepseek-",), "deepseek"),
-    (("qwen", "qwq-"), "alibaba"),
-    (("glm-",), "zhipu"),
-    (("moonshot-", "kimi-"), "moonshot"),
-    (("doubao-",), "doubao"),
-    (("ernie-",), "baidu"),
-)
 # what the name of a version has behind its model's: a date, a number, or a word for the newest one
 _VERSION = re.compile(
     r"(?:-(?:latest|preview|exp))?(?:-\d{4}-\d{2}-\d{2}|-\d{2}-\d{2}|-\d{2}-\d{4}|-\d{3,8})?"
@@ -83,9 +72,16 @@ class Catalog:
         self._db = db
         self._config = config
         self._now = snapshot.Snapshot()
+        # those in the table by name, all but aliases
+        self._models: dict[str, ChatModel] = {}
 
     async def reload(self) -> None:
-        self._now = await self._db.read(snapshot.load, self._config.language)
+        now = self._now = await self._db.read(snapshot.load, self._config.language)
+        self._models = {
+            row.model_name: self._model(row.model_name, now.providers[row.provider_slug], row)
+            for row in now.rows
+            if not row.is_alias
+        }
 
     def list_models(self, filters: ModelFilter, available: Container[str]) -> bytes:
         """The models as a JSON array; ``available`` are the names of those that the caller can use. Each is
@@ -104,16 +100,9 @@ class Catalog:
         """All models as a JSON array for a caller who is not signed in, encoded already."""
         return self._now.all_models
 
-    def shown(self, model_id: int) -> models.Model:
-        """A model as it goes out.
-
-        Raises:
-            NotFound: it was deleted meanwhile.
-        """
-        for model in self._now.shown:
-            if model.id == model_id:
-                return model
-        raise NotFound("model_not_found")
+    def shown(self, row: Model) -> models.Model:
+        """A row of the table as it goes out."""
+        return snapshot.model_shown(self._now, row, self._config.language)
 
     def is_listed(self, name: str) -> bool:
         """Whether the table has a model of that name."""
@@ -133,8 +122,8 @@ class Catalog:
             BadRequest: the provider has no model of that name to chat with.
         """
         provider = self._now.providers[provider_slug]
-        rows = (row for row in self._now.rows if row.provider_slug == provider_slug)
-        models = [self._model(row.model_name, provider, row) for row in rows if row.model_type in CHAT_TYPES]
+        rows = [row for row in self._now.rows if row.provider_slug == provider_slug and not row.is_alias]
+        models = [self._models[row.model_name] for row in rows if row.model_type in CHAT_TYPES]
         if name is None:
             return models
         models = [model for model in models if model.name == name]
@@ -213,15 +202,13 @@ class Catalog:
         if row.model_type not in model_types:
             is_chat = model_types == CHAT_TYPES
             raise BadRequest("model_not_for_chat" if is_chat else "model_not_for_embeddings", model=name)
-        return self._model(row.model_name, self._active_provider(row.provider_slug, name), row)
+        self._active_provider(row.provider_slug, name)
+        return self._models[row.model_name]
 
     def _get_by_prefix(self, name: str) -> ChatModel:
         if self._config.listed_models_only:
             raise UnknownModel("unknown_model", model=name)
-        lower = name.lower()
-        # a name with a slash belongs to a reseller ("Qwen/…"), never to the family's own provider
-        slugs = (slug for prefixes, slug in _PREFIXES if lower.startswith(prefixes) and "/" not in name)
-        slug = next(slugs, "")
+        lower, slug = name.lower(), provider_of(name)
         if slug not in self._now.providers:
             raise UnknownModel("unknown_model", model=name)
         base, called = self._find_base(slug, lower)

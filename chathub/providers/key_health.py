@@ -1,5 +1,7 @@
 """The health of an API key, and what a failure does to it."""
 
+from collections.abc import Iterable
+
 from msgspec import Struct
 
 from chathub.database.rows.api_keys import Health, PooledApiKey
@@ -80,11 +82,14 @@ def _until_renewal(failure: Failure, now: int) -> int:
     return wait if 0 < wait <= _LONGEST_TO_DATE else 0
 
 
-def worse(one: KeyHealth, other: KeyHealth, now: int) -> KeyHealth:
-    """Of two healths the one that restricts the use of an API key more, or for longer."""
+_WELL = KeyHealth()
+
+
+def worst(healths: Iterable[KeyHealth], now: int) -> KeyHealth:
+    """Of several healths the one that restricts the use of an API key most, or for longest."""
 
     def gravity(key_health: KeyHealth) -> tuple[bool, bool, bool, int]:
         is_broken, is_paused = key_health.health == "broken", key_health.is_paused(now)
         return is_broken, is_paused and key_health.health == "cooling", is_paused, key_health.until
 
-    return max(one, other, key=gravity)
+    return max((health for health in healths if health != _WELL), key=gravity, default=_WELL)

@@ -21,7 +21,7 @@ from chathub.providers.aliases import Choice, Entry, Place
 from chathub.providers.candidates import Candidate, Candidates, record_place, record_target
 from chathub.providers.catalog import LOCAL, Catalog, ChatModel, provider_as_model
 from chathub.providers.cooldowns import LONGEST_NAME, CallerCooldowns
-from chathub.providers.key_health import KeyHealth, worse
+from chathub.providers.key_health import KeyHealth, worst
 from chathub.providers.requirements import NOTHING, Requirements, check_able, check_needs
 from chathub.providers.unusable_keys import none_usable
 from chathub.security.vault import Binding, Vault, VaultError
@@ -230,10 +230,9 @@ class Resolver:
     def _health(self, caller: Caller, row: PooledApiKey, model: str, now: int) -> KeyHealth:
         """The health of an API key for this caller and model: what counts for all users and for the caller
         alone, for all models and for this one."""
-        common = worse(KeyHealth.of(row), KeyHealth.for_model(row), now)
         own = self._cooldowns.health_of(row.id, caller.id)
         own_for_model = self._cooldowns.health_of(row.id, caller.id, model[:LONGEST_NAME])
-        return worse(common, worse(own, own_for_model, now), now)
+        return worst((KeyHealth.of(row), KeyHealth.for_model(row), own, own_for_model), now)
 
     def _endpoint(self, model: ChatModel, row: UsableApiKey, caller_id: int) -> Endpoint | None:
         """A stored API key as an endpoint, or None if it does not open."""

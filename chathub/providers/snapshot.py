@@ -1,6 +1,6 @@
 """The snapshot of providers, models and aliases that the catalog reads."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 import msgspec
@@ -21,16 +21,15 @@ AVAILABLE, UNAVAILABLE = b',"available":true}', b',"available":false}'
 @dataclass(frozen=True)
 class Snapshot:
     """``providers`` by slug; ``by_name``: rows by their name, and by it in lower case; ``targets`` of
-    aliases, by the alias's id; ``wildcards``: the most specific first; ``shown``: ``rows`` as they go out;
-    ``encoded``: their JSON up to their last field, ``all_models``: all of it, for callers who can use none.
-    The row of an alias is as lists show it."""
+    aliases, by the alias's id; ``wildcards``: the most specific first; ``encoded``: JSON of ``rows`` up to
+    their last field, ``all_models``: all of it, for callers who can use none. The row of an alias is as lists
+    show it."""
 
     providers: dict[str, Provider] = field(default_factory=dict)
     by_name: dict[str, Model] = field(default_factory=dict)
     targets: dict[int, list[Target]] = field(default_factory=dict)
     wildcards: tuple[Model, ...] = ()
     rows: tuple[Model, ...] = ()
-    shown: tuple[models.Model, ...] = ()
     encoded: tuple[bytes, ...] = ()
     all_models: bytes = b"[]"
 
@@ -39,11 +38,8 @@ def load(tx: Transaction, language: Language) -> Snapshot:
     """The snapshot of what is in the database."""
     stored = tx.all(tx.q.models.list_all)
     targets = _targets(stored, tx.all(tx.q.model_targets.list_all))
-    title = sentence("alias", language, {})
-    rows = tuple(
-        aliases.combined(row, targets.get(row.id, []), title) if row.is_alias else row for row in stored
-    )
-    shown = tuple(_shown(row, targets.get(row.id, [])) for row in rows)
+    rows = tuple(_complete(row, targets.get(row.id, []), language) for row in stored)
+    shown = (_shown(row, targets.get(row.id, [])) for row in rows)
     encoded = tuple(msgspec.json.encode(each).removesuffix(UNAVAILABLE) for each in shown)
     by_name = {row.model_name.lower(): row for row in rows}
     return Snapshot(
@@ -52,7 +48,6 @@ def load(tx: Transaction, language: Language) -> Snapshot:
         targets=targets,
         wildcards=aliases.wildcards_in(rows),
         rows=rows,
-        shown=shown,
         encoded=encoded,
         all_models=b"[" + b",".join(each + UNAVAILABLE for each in encoded) + b"]",
     )
@@ -66,6 +61,17 @@ def _targets(rows: Iterable[Model], targets: Iterable[ModelTarget]) -> dict[int,
         target = Target(by_id[each.target_id], each.weight, each.order)
         found.setdefault(each.alias_id, []).append(target)
     return found
+
+
+def model_shown(snapshot: Snapshot, row: Model, language: Language) -> models.Model:
+    """A row of the table as it goes out; an alias with the targets of the snapshot."""
+    targets = snapshot.targets.get(row.id, [])
+    return _shown(_complete(row, targets, language), targets)
+
+
+def _complete(row: Model, targets: Sequence[Target], language: Language) -> Model:
+    """A row; that of an alias as lists show it."""
+    return aliases.combined(row, targets, sentence("alias", language, {})) if row.is_alias else row
 
 
 def _shown(row: Model, targets: Iterable[Target]) -> models.Model:

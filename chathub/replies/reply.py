@@ -179,11 +179,13 @@ class Reply(Progress):
         for event in events:
             # not isinstance(): for a Struct of another type it takes three times as long
             if type(event) is Text:
-                event = Text(self._fitting(event.text))
-                parts.append(("content", event.text))
+                if (text := self._fitting(event.text)) is not event.text:
+                    event = Text(text)
+                parts.append(("content", text))
             elif type(event) is Reasoning:
-                event = Reasoning(self._fitting(event.text))
-                parts.append(("reasoning", event.text))
+                if (text := self._fitting(event.text)) is not event.text:
+                    event = Reasoning(text)
+                parts.append(("reasoning", text))
             elif type(event) is ToolCallDelta:
                 self._add_call(event)
             elif type(event) is Usage:
@@ -225,9 +227,9 @@ class Reply(Progress):
         if "\0" in text:
             # SQLite's text functions stop at it
             text = text.replace("\0", "")
-        fitting = text[: max(0, self._room)]
         self._room -= len(text)
-        return fitting
+        # a negative room is what does not fit
+        return text if self._room >= 0 else text[: max(0, len(text) + self._room)]
 
     def _add_call(self, delta: ToolCallDelta) -> None:
         known = self.tool_calls.get(delta.index, ToolCall("", ""))
@@ -238,6 +240,7 @@ class Reply(Progress):
         self._grow(delta.size)
 
     def _add(self, parts: list[Part]) -> None:
+        parts = merged(parts)
         self.text.add(parts)
         self.content_length += sum(len(text) for kind, text in parts if kind == "content")
         self._grow(sum(len(text) if text.isascii() else 2 * len(text) for _, text in parts))

@@ -169,7 +169,7 @@ class ReplyRunner:
     def _lesson(self, reply: Reply) -> Lesson | None:
         """What the reported usage has taught about the model's tokens."""
         model, reported = reply.model, reply.usage.prompt_tokens if reply.usage else None
-        if model is None or not reply.attempts or not self._token_weights.is_curious(model):
+        if model is None or not reply.attempts or not self._token_weights.is_curious(model, reply.user_id):
             return None
         return self._token_weights.learn(model, reply.attempts[-1], reply.prompt_counts, reported)
 

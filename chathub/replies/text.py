@@ -27,7 +27,8 @@ class ReplyText:
         self.saves = 0
 
     def add(self, parts: list[Part]) -> None:
-        self.parts += [part for part in merged(parts) if part[1]]
+        """Add parts that are merged."""
+        self.parts += [part for part in parts if part[1]]
         self.length += sum(len(text) for _, text in parts)
 
     def of(self, kind: Kind) -> str:

@@ -51,8 +51,8 @@ SELECT 1 FROM personal_tokens WHERE id = :token_id AND cost_limit IS NOT NULL
 -- what a user may use, what it used from :first_day to before :next_day, and what is reserved for its replies; then the
 -- same for the access token of the request, if it came with one. The reservations that :ended names (a JSON list, for
 -- which the engines have no common form) are of replies that are not being generated any more
-SELECT 'user' AS owner, most_tokens, most_cost, limits.requests_per_minute, limits.replies_at_once,
-    (SELECT is_active FROM users WHERE id = :user_id) AS is_active,
+SELECT 'user' AS owner, most_tokens, most_cost, limits.requests_per_minute, limits.replies_at_once, storage_limit,
+    storage_used, (SELECT is_active FROM users WHERE id = :user_id) AS is_active,
     (SELECT coalesce(sum(counted_tokens), 0) FROM usage_sums_by_day
         WHERE user_id = :user_id AND day >= :first_day AND day < :next_day) AS used_tokens,
     (SELECT coalesce(sum(cost), 0) FROM usage_sums_by_day
@@ -63,7 +63,7 @@ SELECT 'user' AS owner, most_tokens, most_cost, limits.requests_per_minute, limi
         AND id NOT IN (SELECT value FROM json_each(:ended))) AS running
 FROM limits WHERE limits.user_id = :user_id
 UNION ALL
-SELECT 'token', token.monthly_limit, token.cost_limit, token.requests_per_minute, token.replies_at_once,
+SELECT 'token', token.monthly_limit, token.cost_limit, token.requests_per_minute, token.replies_at_once, NULL, 0,
     (SELECT is_active FROM users WHERE id = :user_id),
     coalesce(spent.tokens, 0), coalesce(spent.cost, 0),
     (SELECT coalesce(sum(tokens), 0) FROM reservations WHERE user_id = :user_id AND token_id = :token_id),

@@ -3,7 +3,8 @@ SELECT provider, model, state FROM token_weights ORDER BY updated_at DESC LIMIT 
 
 -- name: put
 INSERT INTO token_weights (provider, model, state, updated_at) VALUES (:provider, :model, :state, :now)
-ON CONFLICT DO UPDATE SET state = excluded.state, updated_at = excluded.updated_at
+ON CONFLICT DO UPDATE SET state = excluded.state,
+    updated_at = CASE WHEN updated_at > :now THEN updated_at ELSE :now END
 
 -- name: delete_oldest
 -- all but the newest

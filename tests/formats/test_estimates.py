@@ -104,6 +104,13 @@ def test_body_that_cannot_be_decoded_counts_its_images_and_all_its_text() -> Non
     assert longest(most_counts(client_format)) >= 30_000
 
 
+@pytest.mark.parametrize("field", ["prediction", "documents", "functions", "chat_template_kwargs"])
+def test_fields_beside_the_messages_count_also_where_there_are_images(field: str) -> None:
+    part = {"type": "image_url", "image_url": {"url": "https://images.example/a.png"}}
+    body = {"model": "m", "messages": [{"role": "user", "content": [part]}], field: [{"text": ENGLISH * 20}]}
+    assert longest(most_counts(OpenAIClient(json.dumps(body).encode()))) >= 1500 + most(ENGLISH * 20)
+
+
 def test_text_document_counts_as_its_text() -> None:
     file = File("text/plain", ENGLISH.encode() * 10)
     counts = counts_of_messages([Message("user", [file])])

@@ -13,6 +13,7 @@ from sent_bodies import CLIENTS, GIF, OWN_TOOL, PNG, TOOL, every_provider
 
 from chathub.chat import context
 from chathub.database.rows.messages import ContextMessage
+from chathub.formats.estimates import expected
 from chathub.formats.events import Reasoning, State, Text, ToolCallDelta
 from chathub.formats.messages import ChatRequest, Image, Message, ToolCall, user_message
 from chathub.formats.quirks.table import Quirks, quirks_of
@@ -61,7 +62,7 @@ class Chat:
         self.send([user_message(text, shown)])
         if shown:
             self.images[len(self.rows)] = shown
-        self._add("user", text, has_images=bool(shown))
+        self._add("user", text, image_count=len(shown))
         while not fails and self.chance.random() < 0.4:
             calls = [ToolCall(f"call_{self.chance.randint(0, 2)}", "f", '{"x":1}')]
             calls += [ToolCall("second", "g")] * self.chance.randint(0, 1)
@@ -78,7 +79,13 @@ class Chat:
     def send(self, prompt: list[Message], window: int = 1_000_000) -> None:
         """Keep the body that is sent for a prompt."""
         messages = context.build(
-            self.rows, prompt, self.images, system_prompt="Be brief.", window=window, reply_room=10
+            self.rows,
+            prompt,
+            self.images,
+            system_prompt="Be brief.",
+            window=window,
+            reply_room=10,
+            tokens_of=expected,
         )
         chat_request = ChatRequest("https://x.example", MODELS[self.protocol], messages, tools=[TOOL])
         self.sent.append(PROVIDER_FORMATS[self.protocol].encode_request(chat_request).body)
@@ -101,10 +108,15 @@ class Chat:
             recorder.add(ToolCallDelta(index, call.id, call.name, call.arguments))
         state = recorder.state(MODELS[self.protocol], "hm" if thinks else "")
         kept = {"tool_calls": json.dumps(msgspec.to_builtins(calls)) if calls else ""}
+        if self.chance.random() < 0.2:
+            # of some replies the images are read again, of others a text stands for them
+            kept["attachments"] = json.dumps([{"media_type": "image/png", "transcript": "", "stored": 1}])
+            if self.chance.random() < 0.5:
+                self.images[len(self.rows)] = [Image("image/png", PNG.encode(), at=len(text))]
         self._add("assistant", text, state=json.dumps(state) if state else "", **kept)
 
     def _add(self, role: str, text: str, status: str = "done", **more: Any) -> None:
-        plain = {"tool_calls": "", "tool_call_id": "", "state": "", "has_images": False}
+        plain = {"tool_calls": "", "tool_call_id": "", "state": "", "image_count": 0}
         row_id = len(self.rows)
         self.rows.append(
             ContextMessage(**{"id": row_id, "role": role, "content": text, "status": status, **plain, **more})

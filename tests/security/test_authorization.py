@@ -57,6 +57,9 @@ HARMLESS = {
     "AuditFilter.actor_id",
     # an offset in the reply that the path names, and a name in the caller's own list
     "Resume.last_event_id",
+    # names in the caller's own list of models
+    "OfferedPage.after_id",
+    "OfferedPage.before_id",
     *(f"{name}.client_message_id" for name in ("Options", "Chat", "Regenerate", "EditMessage")),
 }
 # bodies that are valid, so that the object is looked up

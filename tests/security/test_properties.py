@@ -169,8 +169,9 @@ def fitting(kind: Any, name: str = "") -> st.SearchStrategy[Any]:
             return st.sampled_from(KNOWN[name]) | made_list if name == "images" else made_list
         case kinds.StructType(fields=fields):
             made_of = {each.encode_name: fitting(each.type, each.name) for each in fields}
-            # a chat without a message is valid only with tool results
-            required = {each.encode_name for each in fields if each.required or each.name == "message"}
+            # without these a chat is valid only with tool results, and a model only with targets
+            usual = ("message", "model_provider")
+            required = {each.encode_name for each in fields if each.required or each.name in usual}
             plain = {each: made for each, made in made_of.items() if each in required}
             rest = {each: made for each, made in made_of.items() if each not in required}
             return st.fixed_dictionaries(plain) | st.fixed_dictionaries(plain, optional=rest)

@@ -73,9 +73,11 @@ def test_oldest_are_forgotten(
     memory: ThoughtMemory, now: list[float], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     memory.recorder(1, "m").feed(reply("first"))
-    now[0] = 3599.0
-    assert recall(memory, "first")
-    now[0] = 3600.0
+    for turn in range(1, 5):
+        # each turn of a conversation needs it
+        now[0] = turn * 3599.0
+        assert recall(memory, "first")
+    now[0] += 3600.0
     assert not recall(memory, "first")
     memory.recorder(1, "m").feed(reply("second"))
     assert len(memory) == 1

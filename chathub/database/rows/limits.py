@@ -67,13 +67,16 @@ class CostLimitFound(Row, frozen=True):
 
 class LimitsWithUsage(Row, frozen=True):
     """What a user or an access token may use in a month, has used and has reserved. Costs in millionths; a
-    limit that is None bounds nothing. ``running`` counts the replies being generated."""
+    limit that is None bounds nothing. ``running`` counts the replies being generated. The storage is the
+    user's."""
 
     owner: Literal["user", "token"]
     most_tokens: int | None
     most_cost: int | None
     requests_per_minute: int | None
     replies_at_once: int | None
+    storage_limit: int | None
+    storage_used: int
     is_active: bool
     used_tokens: int
     used_cost: int

@@ -84,7 +84,9 @@ def repaired(fields: dict[str, Raw]) -> dict[str, Raw]:
 
 def _stop(fields: dict[str, Raw]) -> dict[str, Raw | None]:
     """Without empty stop sequences, and without an empty list of them: they are refused."""
-    value = fields.get("stop", ABSENT)
+    value = fields.get("stop")
+    if value is None:
+        return {}
     words = [""] if bytes(value) == b'""' else value_of(value, _texts)
     if words is None or (words and all(words)):
         return {}

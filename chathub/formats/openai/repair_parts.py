@@ -75,7 +75,8 @@ def _image_part(part: Raw, holder: Raw, name: str, value: Raw) -> Raw:
     url = value_of(value, _text) or ""
     better = _data_url(url)
     if better.startswith(_PDF_URL):
-        return raw({"type": "file", "file": {"filename": UNNAMED, "file_data": better}})
+        file = {"filename": UNNAMED, "file_data": better}
+        return changed(part, {"type": "file", "file": file, "image_url": None})
     if better == url:
         return part
     repaired = changed(holder, {name: better})
@@ -87,7 +88,7 @@ def _file_part(part: Raw, file: Raw, value: Raw) -> Raw:
     data = value_of(value, _text) or ""
     better = _data_url(data)
     if better.startswith(_IMAGE_URLS):
-        return raw({"type": "image_url", "image_url": {"url": better}})
+        return changed(part, {"type": "image_url", "image_url": {"url": better}, "file": None})
     return part if better == data else changed(part, {"file": changed(file, {"file_data": better})})
 
 

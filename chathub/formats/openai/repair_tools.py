@@ -64,7 +64,7 @@ _text = msgspec.json.Decoder(str)
 def tool_options(fields: dict[str, Raw]) -> dict[str, Raw | None]:
     changes: dict[str, Raw | None] = {}
     tools = fields.get("tools", ABSENT)
-    found = None if is_all(tools, _plain_tools) else items(tools, TOOLS)
+    found = None if is_null(tools) or is_all(tools, _plain_tools) else items(tools, TOOLS)
     if is_null(tools) or found == []:
         # none of these is allowed without tools
         names = ("tool_choice", "parallel_tool_calls", "tools")
