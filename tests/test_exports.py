@@ -73,6 +73,19 @@ def test_rows_of_an_answer_are_found_by_both_names_of_their_list(name: str, comm
     assert report["total"]["provider"]["prompt_tokens"] == 5
 
 
+@pytest.mark.parametrize(
+    "flags",
+    ["--since 0001-01-01", "--until 9999-12-31", "--since soon", "--rate nan", "--rate 0", "--rate 1e9"]
+    + ["--tolerance nan", "--tolerance -1", "--timezone ../zone"],
+)
+def test_flag_that_means_nothing_is_refused(
+    flags: str, command: Command, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        command(ACTIVITY, *flags.split())
+    assert f"argument {flags.split()[0]}: " in capsys.readouterr().err
+
+
 def test_file_that_does_not_exist_is_named(tmp_path: Path) -> None:
     with pytest.raises(StartError, match="usage.csv cannot be read: No such file"):
         read_bill([tmp_path / "usage.csv"], None)
