@@ -1,15 +1,18 @@
 """The list of models for programs, in OpenAI's format, and for Anthropic's clients in theirs."""
 
 from aiohttp import web
+from msgspec.structs import replace
 
 from chathub.app_keys import AVAILABILITY, CALLER, CATALOG
 from chathub.database.rows.models import Model
-from chathub.errors import BadRequest, NotFound
+from chathub.errors import BadRequest, NotFound, UnknownModel
 from chathub.formats import anthropic, openai
 from chathub.formats.offered_model import OfferedModel
 from chathub.handlers.http import query, raw, speaks_anthropic
+from chathub.providers import entries
 from chathub.providers.aliases import is_wildcard
 from chathub.providers.catalog import CHAT_TYPES
+from chathub.providers.known_models import known_of
 from chathub.schemas.models import OfferedFilter, OfferedPage
 
 
@@ -28,11 +31,32 @@ async def list_models(request: web.Request) -> web.Response:
 
 async def get_model(request: web.Request) -> web.Response:
     name = request.match_info["model"]
-    for model in await _offered(request, everything=True):
-        if model.id == name:
-            encode = anthropic.encode_model if speaks_anthropic(request) else openai.encode_model
-            return raw(encode(model))
-    raise NotFound("unknown_model", model=name)
+    try:
+        model = _requested(request, name)
+    except BadRequest:
+        raise NotFound("unknown_model", model=name) from None
+    encode = anthropic.encode_model if speaks_anthropic(request) else openai.encode_model
+    return raw(encode(model))
+
+
+def _requested(request: web.Request, name: str) -> OfferedModel:
+    """The model that requests for a name are for, whether an API key can be used for it or not. The name may
+    be one that a wildcard matches, or that of a well-known model which is not listed.
+
+    Raises:
+        BadRequest: there is none, it is disabled, or the caller's access token is not for it.
+    """
+    catalog = request.app[CATALOG]
+    entry, row = catalog.entry(name), catalog.row_for(name)
+    if not entries.may_use(request[CALLER], entry) or (
+        row and not (row.is_active and row.provider_is_active)
+    ):
+        raise UnknownModel("unknown_model", model=name)
+    if row is not None:
+        return replace(_offer(row), id=entry.name)
+    model, known = catalog.get(name), known_of(name)
+    added = catalog.provider(model.provider_id).created_at
+    return OfferedModel(name, name, model.provider_slug, added, known.context_window, known.max_tokens)
 
 
 async def _offered(request: web.Request, *, everything: bool) -> list[OfferedModel]:

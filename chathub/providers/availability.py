@@ -1,6 +1,6 @@
 """Which models of the table a caller can use now: what the resolver would find endpoints for."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 
 from msgspec import Struct
 
@@ -10,8 +10,10 @@ from chathub.database.database import Database
 from chathub.database.rows.api_keys import ReachableApiKey
 from chathub.database.rows.models import Model
 from chathub.database.transaction import Transaction
+from chathub.errors import BadRequest
 from chathub.formats.urls import origin
-from chathub.providers.catalog import CHAT_TYPES, LOCAL, OFFERED_TYPES, Catalog
+from chathub.providers import entries
+from chathub.providers.catalog import CHAT_TYPES, LOCAL, OFFERED_TYPES, Catalog, ChatModel
 from chathub.providers.cooldowns import LONGEST_NAME, CallerCooldowns
 from chathub.providers.key_health import KeyHealth
 from chathub.security.vault import Binding, Vault, VaultError
@@ -50,39 +52,31 @@ class Availability:
         """The names of the models in the table that the caller can use."""
         now = self._clock.now()
         rights = await self._db.read(_load, caller.id, caller.token_id, now)
+        api_keys = self._usable(rights.api_keys)
+        reached: dict[str, bool] = {}
+
+        def is_reached(model: ChatModel) -> bool:
+            if model.name not in reached:
+                reached[model.name] = self._is_reached(caller, model, api_keys, rights, now)
+            return reached[model.name]
+
         rows = self._catalog.active_rows(OFFERED_TYPES)
-        reached = self._reached(caller, rows, rights, now)
-        # an access token for an alias is for all of its targets
-        usable = {
-            row.model_name
-            for row in rows
-            if caller.may_use(row.model_name)
-            and any(model.model_name in reached for model in self._catalog.targets_of(row))
-        }
-        behind = self._fallbacks([row for row in rows if row.model_type in CHAT_TYPES])
-        waiting = [name for name in behind if name not in usable and caller.may_use(name)]
-        return frozenset(usable.union(name for name in waiting if _falls_back(name, behind, usable)))
+        return frozenset(row.model_name for row in rows if self._is_available(caller, row, is_reached))
 
-    def _fallbacks(self, rows: Sequence[Model]) -> dict[str, set[str]]:
-        """The models for chats that each model falls back on; an alias also on those of its targets."""
-        names = {row.model_name for row in rows}
-        found = {
-            row.model_name: names & {each.fallback_model for each in (row, *self._catalog.targets_of(row))}
-            for row in rows
-            if row.fallback_model or row.is_alias
-        }
-        return {name: fallbacks for name, fallbacks in found.items() if fallbacks}
-
-    def _reached(self, caller: Caller, rows: Iterable[Model], rights: _Rights, now: int) -> set[str]:
-        """The names of the models, aliases not among them, that requests would be sent to providers for."""
-        api_keys, reached = self._usable(rights.api_keys), set()
-        for row in rows:
-            usable = [] if row.provider_id is None else api_keys.get(row.provider_id, [])
-            if rights.has_cost_limit and not row.has_prices:
-                usable = [api_key for api_key in usable if api_key.user_id == caller.id]
-            if not row.is_alias and self._is_reached(caller, row, usable, rights.refused, now):
-                reached.add(row.model_name)
-        return reached
+    def _is_available(self, caller: Caller, row: Model, is_reached: Callable[[ChatModel], bool]) -> bool:
+        """Whether a request for a model would be sent: to it, to a target, or to what it falls back on."""
+        can_chat = row.model_type in CHAT_TYPES
+        try:
+            entry = self._catalog.entry(row.model_name)
+            choices = entries.models_of(self._catalog, entry, CHAT_TYPES if can_chat else (row.model_type,))
+        except BadRequest:
+            return False
+        if not entries.may_use(caller, entry):
+            return False
+        if any(is_reached(model) for _, model in choices):
+            return True
+        behind = entries.fallbacks(self._catalog, caller, entry, choices) if can_chat else ()
+        return any(is_reached(model) for _, models in behind for _, model in models)
 
     def _usable(self, api_keys: Iterable[ReachableApiKey]) -> dict[int, list[ReachableApiKey]]:
         """The API keys that may be sent where their provider is, by the provider's id."""
@@ -103,32 +97,22 @@ class Availability:
     def _is_reached(
         self,
         caller: Caller,
-        row: Model,
-        api_keys: Iterable[ReachableApiKey],
-        refused: frozenset[tuple[int, str]],
+        model: ChatModel,
+        api_keys: Mapping[int, Iterable[ReachableApiKey]],
+        rights: _Rights,
         now: int,
     ) -> bool:
-        """Whether a request for a model would be sent to its provider."""
-        if row.provider_slug == LOCAL or not row.provider_needs_key:
+        """Whether a request for a model, which is no alias's, would be sent to its provider."""
+        if model.provider_slug == LOCAL or not model.needs_key:
             return True
-        name = row.model_name[:LONGEST_NAME]
+        needs_own = rights.has_cost_limit and not model.is_priced
+        name = model.name[:LONGEST_NAME]
         return any(
-            (api_key.id, row.model_name) not in refused
+            (api_key.user_id == caller.id or not needs_own)
+            and (api_key.id, model.name) not in rights.refused
             and not _is_refused(self._cooldowns.health_of(api_key.id, caller.id, name), now)
-            for api_key in api_keys
+            for api_key in api_keys.get(model.provider_id, ())
         )
-
-
-def _falls_back(name: str, behind: Mapping[str, set[str]], usable: set[str]) -> bool:
-    """Whether a model falls back on one that is usable, directly or by way of others."""
-    waiting, seen = [name], {name}
-    while waiting:
-        fallbacks = behind.get(waiting.pop(), set()) - seen
-        if fallbacks & usable:
-            return True
-        seen |= fallbacks
-        waiting += fallbacks
-    return False
 
 
 def _load(tx: Transaction, user_id: int, token_id: int | None, now: int) -> _Rights:

@@ -157,9 +157,9 @@ class Catalog:
             if model_types is None or row.model_type in model_types
         ]
 
-    def targets_of(self, row: Model) -> list[Model]:
-        """The models that a model of the table stands for: itself, or the targets of an alias."""
-        return [target.row for target in self._now.targets.get(row.id, ())] if row.is_alias else [row]
+    def row_for(self, name: str) -> Model | None:
+        """The row of a requested name, or of the wildcard that matches it; None: it is not listed."""
+        return self._find(name) or self._find_wildcard(name)
 
     def entry(self, name: str) -> Entry:
         """What a requested name stands for: a model, listed or not, or the targets of an alias. A listed name
@@ -168,7 +168,7 @@ class Catalog:
         Raises:
             BadRequest: an alias that is inactive, or has no targets.
         """
-        row = self._find(name) or self._find_wildcard(name)
+        row = self.row_for(name)
         if row is None or not row.is_alias:
             model_name = row.model_name if row else name
             return Entry(model_name, (Choice(model_name),))

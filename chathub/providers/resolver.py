@@ -1,7 +1,6 @@
 """The resolver: from a model's name to the candidates of a request. It refuses what needs no attempt."""
 
-from collections import deque
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import groupby
 from operator import attrgetter
 
@@ -15,22 +14,21 @@ from chathub.database.rows.api_keys import PooledApiKey, UsableApiKey
 from chathub.errors import BadRequest, ChatHubError, Forbidden, NotFound
 from chathub.formats.messages import Endpoint
 from chathub.formats.urls import origin, place
-from chathub.providers import aliases, key_pool
+from chathub.providers import aliases, entries, key_pool
 from chathub.providers.affinity import Affinity
-from chathub.providers.aliases import Choice, Entry, Place
+from chathub.providers.aliases import Entry, Place
 from chathub.providers.candidates import Candidate, Candidates, record_place, record_target
-from chathub.providers.catalog import LOCAL, Catalog, ChatModel, provider_as_model
+from chathub.providers.catalog import CHAT_TYPES, LOCAL, Catalog, ChatModel, provider_as_model
 from chathub.providers.cooldowns import LONGEST_NAME, CallerCooldowns
+from chathub.providers.entries import Choices
 from chathub.providers.key_health import KeyHealth, worst
 from chathub.providers.requirements import NOTHING, Requirements, check_able, check_needs
 from chathub.providers.unusable_keys import none_usable
 from chathub.security.vault import Binding, Vault, VaultError
 from chathub.upstream.guard import is_trusted
 
-# the models that a name stands for
-Choices = Sequence[tuple[Choice, ChatModel]]
 # the types of models, by whether embeddings are needed
-_MODEL_TYPES = {False: ("chat", "completion"), True: ("embedding",)}
+_MODEL_TYPES = {False: CHAT_TYPES, True: ("embedding",)}
 
 
 class Resolver:
@@ -68,35 +66,21 @@ class Resolver:
             TooManyRequests: all API keys are cooling.
         """
         entry = self._catalog.entry(model_name)
-        choices = self._models_of(entry, _MODEL_TYPES[needs.embeddings])
+        choices = entries.models_of(self._catalog, entry, _MODEL_TYPES[needs.embeddings])
+        if not entries.may_use(caller, entry):
+            raise Forbidden("model_not_allowed", model=entry.name)
         check_able((model for _, model in choices), needs)
         affinity = self._affinity.key_of(caller.id, hint) if hint else ""
         in_order, refusal = self._candidates(caller, entry, choices, needs, affinity)
         if not needs.embeddings:
             # vectors of different models cannot be compared
-            for fallback, models in self._fallbacks(entry, choices):
+            for fallback, models in entries.fallbacks(self._catalog, caller, entry, choices):
                 in_order += self._candidates(caller, fallback, models, needs, affinity)[0]
         if not in_order:
             # a fallback may be missing; the first model's error is the one to raise
             assert refusal is not None
             raise refusal
         return Candidates(_distinct(in_order), entry.name, affinity)
-
-    def _models_of(self, entry: Entry, model_types: tuple[str, ...]) -> Choices:
-        """The models that a name stands for, without those that are disabled.
-
-        Raises:
-            BadRequest: there is none; why the first one cannot be used.
-        """
-        found, refusal = [], None
-        for choice in entry.choices:
-            try:
-                found.append((choice, self._catalog.get(choice.name, model_types)))
-            except BadRequest as error:
-                refusal = refusal or error
-        if not found and refusal is not None:
-            raise refusal
-        return found
 
     def _candidates(
         self, caller: Caller, entry: Entry, choices: Choices, needs: Requirements, affinity: str
@@ -107,7 +91,6 @@ class Resolver:
         for _, model in choices:
             try:
                 check_needs(model, needs)
-                _check_token(caller, entry)
                 found[model.name] = self._candidate(caller, model, affinity)
             except ChatHubError as error:
                 refusal = refusal or error
@@ -155,21 +138,6 @@ class Resolver:
         """The first endpoint that a chat of the caller's with the provider would try."""
         model = provider_as_model(self._catalog.provider(provider_id))
         return self._candidate(caller, model).endpoints[0]
-
-    def _fallbacks(self, entry: Entry, choices: Choices) -> Iterator[tuple[Entry, Choices]]:
-        """What a name falls back on: the fallback of an alias, those of its targets, the fallbacks of these,
-        and so on, each name once."""
-        waiting, seen = deque(_fallback_names(entry, choices)), {entry.name}
-        while waiting:
-            try:
-                entry = self._catalog.entry(waiting.popleft())
-                choices = self._models_of(entry, _MODEL_TYPES[False])
-            except BadRequest:
-                continue
-            if entry.name not in seen:
-                seen.add(entry.name)
-                yield entry, choices
-                waiting += _fallback_names(entry, choices)
 
     def _candidate(self, caller: Caller, model: ChatModel, affinity: str = "") -> Candidate:
         if model.provider_slug == LOCAL:
@@ -247,17 +215,6 @@ class Resolver:
         trusted = row.is_vouched or is_trusted(base_url, model.base_url, self._config.upstream_allow_hosts)
         is_own = row.user_id == caller_id
         return Endpoint(base_url, api_key, model.wire_format, trusted, key_id=row.id, is_own=is_own)
-
-
-def _check_token(caller: Caller, entry: Entry) -> None:
-    """Check that the access token may use a name: an alias's is enough for all of its targets."""
-    if caller.models and entry.name not in caller.models and entry.alias not in caller.models:
-        raise Forbidden("model_not_allowed", model=entry.name)
-
-
-def _fallback_names(entry: Entry, choices: Choices) -> list[str]:
-    names = [entry.fallback_model, *(model.fallback_model for _, model in choices)]
-    return [name for name in names if name]
 
 
 def _distinct(candidates: Iterable[Candidate]) -> tuple[Candidate, ...]:

@@ -2,6 +2,7 @@
 
 import sqlite3
 from contextlib import closing
+from random import Random
 from typing import Any
 
 import pytest
@@ -219,6 +220,37 @@ async def test_alias_is_available_where_one_of_its_targets_is(
     assert await available(client, user) == {"m", "n", "v", "locked", "falls", "deep"}
 
 
+async def test_fallback_may_be_a_name_that_a_wildcard_matches_or_a_well_known_one(
+    client: TestClient, admin: Headers, user: Headers
+) -> None:
+    await add(client, admin, unused_address(), name="free", provider="here")
+    await add_alias(client, admin, "any-*", "free")
+    for name, behind in (("a", "any-name"), ("b", "gpt-99"), ("c", "other-name")):
+        await add(
+            client, admin, unused_address(), name=name, provider="far", needs_key=True, fallback_model=behind
+        )
+    assert await available(client, user) == {"free", "any-*", "a"}
+    await save_key(client, user, "openai")
+    shown = await available(client, user)
+    assert shown >= {"a", "b"} and "c" not in shown
+    # an access token is for a name, for the wildcard, or for neither
+    for models, expected in ((["a", "any-*"], {"a", "any-*"}), (["a", "any-name"], {"a"}), (["a"], set())):
+        key = await token(client, user, opens_api=True, allowed_models=models)
+        assert await available(client, {"Authorization": f"Bearer {key}"}) == expected
+
+
+async def test_access_token_for_a_fallback_alone_does_not_open_what_falls_back_on_it(
+    client: TestClient, provider: Provider, admin: Headers, user: Headers
+) -> None:
+    await add(client, admin, provider.base_url, name="free", provider="here")
+    await add(client, admin, provider.base_url, name="a", provider="here", fallback_model="free")
+    key = await token(client, user, opens_api=True, allowed_models=["free"])
+    bearer = {"Authorization": f"Bearer {key}"}
+    assert await available(client, bearer) == {"free"}
+    assert (await chat(client, bearer, "a"), await chat(client, bearer, "free")) == (403, 200)
+    assert len(provider.bodies) == 1
+
+
 async def test_access_token_shows_what_it_may_use(
     client: TestClient, shop: Provider, admin: Headers, user: Headers
 ) -> None:
@@ -237,14 +269,75 @@ async def test_key_with_a_base_url_of_its_own_is_usable_there(
     assert await available(client, user) == {"m", "n", "v"}
 
 
-async def test_available_models_are_those_whose_chats_are_sent(
-    client: TestClient, shop: Provider, admin: Headers, user: Headers, provider: Provider
+NAMES = [f"m{number}" for number in range(8)]
+ALIASES = ["x", "y", "z-*"]
+
+
+async def random_world(client: TestClient, admin: Headers, user: Headers, url: str, rng: Random) -> None:
+    """Models, aliases and API keys whose every state is drawn at random; some were changed afterwards."""
+    for place in range(3):
+        key = {"provider_key": f"p{place}", "display_name": "p", "needs_key": rng.random() < 0.75}
+        assert (
+            await client.post("/api/providers", json={**key, "default_base_url": url}, headers=admin)
+        ).status == 200
+    for name in NAMES:
+        prices = {"input_price_per_1k": 1, "output_price_per_1k": 1} if rng.random() < 0.6 else {}
+        await post_model(
+            client,
+            admin,
+            name,
+            model_provider=f"p{rng.randrange(3)}",
+            model_type=rng.choice(["chat", "chat", "chat", "completion", "embedding", "image"]),
+            is_active=rng.random() < 0.85,
+            fallback_model=rng.choice([None, *NAMES, *ALIASES, "z-name", "nobody"]),
+            **prices,
+        )
+    for name in ALIASES:
+        # refused where the targets are of different types
+        targets = [{"model_name": each, "order": rng.randrange(2)} for each in rng.sample(NAMES, 2)]
+        await post_model(client, admin, name, targets=targets, fallback_model=rng.choice([None, *NAMES]))
+    for headers in (admin, user):
+        for place in range(3):
+            if rng.random() < 0.6:
+                key_id = await save_key(client, headers, f"p{place}", label=f"{rng.random()}")
+                if rng.random() < 0.15:
+                    await client.post(f"/api/apikeys/{key_id}/toggle", headers=headers)
+    rows = await (await client.get("/api/models", headers=admin)).json()
+    ids = [row["id"] for row in rows if row["model_name"] in NAMES]
+    await client.delete(f"/api/models/{rng.choice(ids)}", headers=admin)
+
+
+async def post_model(client: TestClient, admin: Headers, name: str, **fields: Any) -> None:
+    body = {"model_name": name, "display_name": name, **fields}
+    response = await client.post("/api/models", json=body, headers=admin)
+    assert response.status in (200, 400), await response.text()
+
+
+async def is_sent(client: TestClient, headers: Headers, row: dict[str, Any], provider: Provider) -> bool:
+    """Whether a request for a model reaches its provider, or would once its API keys are not cooling."""
+    before, path = len(provider.bodies), "/v1/chat/completions"
+    body: dict[str, Any] = {"model": row["model_name"], "messages": [{"role": "user", "content": "hi"}]}
+    if row["model_type"] == "embedding":
+        path, body = "/v1/embeddings", {"model": row["model_name"], "input": "hi"}
+    response = await client.post(path, json=body, headers=headers)
+    return len(provider.bodies) > before or response.status == 429
+
+
+@pytest.mark.parametrize("seed", range(4))
+async def test_available_models_are_those_whose_requests_are_sent(
+    client: TestClient, admin: Headers, user: Headers, provider: Provider, seed: int
 ) -> None:
-    await save_key(client, user)
-    await add(client, admin, unused_address(), name="other", provider="other", needs_key=True)
-    await change(client, admin, "n", is_active=False)
-    provider.script = provider.stream([])
-    shown = await available(client, user)
-    rows = await (await client.get("/api/models", headers=user)).json()
-    for name in [row["model_name"] for row in rows if row["model_type"] == "chat"]:
-        assert (await chat(client, user, name) != 400) == (name in shown), name
+    rng = Random(seed)
+    await random_world(client, admin, user, provider.base_url, rng)
+    failures = {404: REFUSED, 401: {"error": {"message": "wrong key"}}, 429: {"error": {"message": "slow"}}}
+    outcomes = [provider.answer(status, body) for status, body in failures.items()]
+    for headers in (admin, user):
+        for models in ([], rng.sample([*NAMES, *ALIASES], 4), rng.sample([*NAMES, *ALIASES], 2)):
+            limit = rng.choice([None, 50])
+            key = await token(client, headers, opens_api=True, allowed_models=models, cost_limit=limit)
+            bearer = {"Authorization": f"Bearer {key}"}
+            rows = await (await client.get("/api/models", headers=bearer)).json()
+            for row in [row for row in rows if row["model_name"] in (*NAMES, *ALIASES)]:
+                shown = row["model_name"] in await available(client, bearer)
+                provider.script = rng.choice([provider.answer(200, {}), *outcomes])
+                assert await is_sent(client, bearer, row, provider) == shown, (seed, models, limit, row)

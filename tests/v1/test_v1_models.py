@@ -141,6 +141,28 @@ async def test_aliases_are_listed_and_wildcards_are_not(
     assert row.get("owned_by", "alias") == "alias"
 
 
+async def test_every_name_that_can_be_requested_can_be_read(
+    client: TestClient, key: str, user: Headers, admin: Headers, openai: Any
+) -> None:
+    body = {"model_name": "mine-*", "display_name": "Mine", "targets": [{"model_name": "c1"}]}
+    assert (await client.post("/api/models", json=body, headers=admin)).status == 200
+    matched = await openai.models.retrieve("mine-2026/x")
+    assert (matched.id, matched.name, matched.context_window) == ("mine-2026/x", "Mine", 32_768)
+    assert (await openai.models.retrieve("C1")).id == "c1"
+    # one of a well-known family, and a version of a listed model
+    for name in ("claude-opus-4-5-99", "gpt-4o-2024-08-06"):
+        known = await openai.models.retrieve(name)
+        assert (known.id, known.owned_by) == (name, "anthropic" if name.startswith("claude") else "openai")
+        assert known.context_window >= 128_000
+    bound = {"Authorization": f"Bearer {await token(client, user, allowed_models=['mine-*', 'mine-2'])}"}
+    for name, status in (("mine-1", 200), ("mine-2", 200), ("gpt-4o-2024-08-06", 404), ("c1", 404)):
+        assert (await client.get(f"/v1/models/{name}", headers=bound)).status == status, name
+    rows = await (await client.get("/api/models", headers=admin)).json()
+    (model_id,) = [row["id"] for row in rows if row["model_name"] == "mine-*"]
+    await client.post(f"/api/models/{model_id}/toggle", headers=admin)
+    assert (await client.get("/v1/models/mine-1", headers=bound)).status == 404
+
+
 # Anthropic's format
 
 
