@@ -111,10 +111,10 @@ class StreamDecoder(ABC):
             for name, payload in self._parser.feed(data):
                 if self.done:
                     continue
-                if not self._has_answer and not self._has_reasoning:
-                    self._count_before = self._usage().completion_tokens
                 if len(payload) > _ORDINARY or not self._take_plain(name, payload, events):
                     self._take(name, payload, events)
+                if not self._has_answer and not self._has_reasoning:
+                    self._count_before = self._usage().completion_tokens
             self._emptiness.count(len(data), brought_something=bool(events) or self._parser.in_media)
         except sse.TooLong:
             self._end(events, Failure.found(TOO_LONG, kind="cut", status=200))

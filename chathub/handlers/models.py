@@ -96,18 +96,18 @@ async def _changed(request: web.Request, code: str, row: Model) -> web.Response:
 
 
 def _columns(fields: NewModel | ModelChange) -> Columns:
-    """What a request sets: names trimmed, prices in millionths, null as the default."""
+    """What a request sets: names trimmed, prices in millionths."""
     columns: Columns = {}
     for name, value in given(fields).items():
         if name in _BACKING:
             continue
         column = _COLUMNS.get(name, name)
-        if value is None:
-            value = _DEFAULTS[column]
-        elif name in _PRICES:
+        if name in _PRICES and value is not None:
             value = price_per_million(value)
-        elif name in _TRIMMED and not (value := value.strip()) and name != "upstream_name":
-            raise BadRequest("field_empty", where=field_name(name))
+        elif name in _TRIMMED and value is not None:
+            value = value.strip()
+            if not value and name != "upstream_name":
+                raise BadRequest("field_empty", where=field_name(name))
         columns[column] = value
     return columns
 
@@ -157,7 +157,7 @@ def _write(tx: Transaction, old: Model, changes: Columns, backing: Backing, now:
         changes = {name: value for name, value in changes.items() if name in _OF_ALIASES}
     columns = {
         **structs.asdict(old),
-        **changes,
+        **{name: _DEFAULTS[name] if value is None else value for name, value in changes.items()},
         "is_priced": _is_priced(old, changes),
         "provider_id": backing.provider_id,
     }
@@ -173,11 +173,11 @@ def _targets(tx: Transaction, row: Model) -> list[dict[str, Any]]:
 
 
 def _is_priced(old: Model, changes: Columns) -> bool:
-    """Whether somebody has set the prices: by saying so, or by changing one. Pages send whole records back:
-    what is as it was shown is no change."""
-    told = changes.get("is_priced", old.has_prices)
+    """Whether somebody has set the prices: by saying so, or by changing one to another number. Pages send
+    whole records back: what is as it was shown is no change."""
+    told = bool(changes.get("is_priced", old.has_prices))
     if told != old.has_prices:
-        return bool(told)
+        return told
     new = {column: changes.get(column) for column in _PRICES.values()}
     return old.is_priced or any(new[name] not in (None, getattr(old, name)) for name in new)
 

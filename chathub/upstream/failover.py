@@ -83,7 +83,7 @@ class Progress(ABC):
 
     def counted(self, usage: Usage | None) -> Usage | None:
         """The usage that the provider has told, without a count of the output from before there was any."""
-        if usage is None or self.decoder is None or self.decoder.has_counted or not self.has_output:
+        if usage is None or self.decoder is None or self.decoder.has_counted:
             return usage
         return replace(usage, completion_tokens=None, total_tokens=None)
 

@@ -21,7 +21,7 @@ from chats import (
     until,
 )
 from conftest import sign_in
-from scripted import Provider, chunk, reply
+from scripted import Provider, chunk, reply, usage
 
 from chathub.app_keys import OUTPUT_RATES, REPLIES, RUNNING
 from chathub.billing.output_rates import Lesson
@@ -194,6 +194,19 @@ async def test_text_that_comes_after_the_client_left_is_not_kept_but_charged(
     (row,) = await rows(client, admin)
     # the model does not reason: what was seen, and not the time
     assert (row["completion_tokens"], row["usage_source"]) == (33, "estimated")
+
+
+async def test_count_from_before_the_first_token_is_no_count_of_what_a_stopped_reply_used(
+    client: TestClient, user: Headers, provider: Provider
+) -> None:
+    provider.script = provider.stream([usage(7, 0), chunk("后")], stall_after=1)
+    await opened(client, user, '"start"', conversation_id="c")
+    (running,) = client.app[REPLIES].of_user(2)  # type: ignore[index]
+    await until(lambda: running.reply.decoder is not None and running.reply.decoder._usage().prompt_tokens)
+    assert (await client.post("/api/chat/stop", json={"conversation_id": "c"}, headers=user)).status == 200
+    await until(lambda: provider.closed == 1)
+    (row,) = await rows(client, user)
+    assert (row["prompt_tokens"], row["usage_source"]) == (7, "mixed") and row["completion_tokens"] > 0
 
 
 @pytest.mark.parametrize("way", ["/api/chat/stop", "/api/chat/save-partial", "delete", "next turn"])

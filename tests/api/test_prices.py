@@ -82,6 +82,13 @@ async def test_price_can_be_called_unknown_again(client: TestClient, admin: Head
     assert (await change(client, admin, "m", output_price_per_1k=15))["priced"] is True
 
 
+async def test_price_that_is_taken_back_is_no_known_price(client: TestClient, admin: Headers) -> None:
+    await change(client, admin, "gpt-4o-mini", priced=False)
+    taken = await change(client, admin, "gpt-4o-mini", input_price_per_1k=None, cached_price_per_1k=None)
+    assert (taken["input_price_per_1k"], taken["priced"]) == (0, False)
+    assert (await change(client, admin, "gpt-4o-mini", priced=None, input_price_per_1k=0.5))["priced"]
+
+
 async def test_prices_of_the_cache_are_exact_and_null_where_they_are_the_input_price(
     client: TestClient, admin: Headers
 ) -> None:

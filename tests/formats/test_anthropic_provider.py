@@ -458,6 +458,17 @@ def test_counts_of_the_cache_at_the_end_replace_those_of_the_start(
     assert usage in read(data(*stream, ending("end_turn", output_tokens=9, **at_the_end), STOP))
 
 
+def test_count_that_a_stream_begins_with_is_no_count_of_its_output() -> None:
+    decoder = anthropic.Decoder()
+    for event in (opening(input_tokens=5, output_tokens=1), start(0, "text", text=""), {"type": "ping"}):
+        decoder.feed(data(event))
+        assert not decoder.has_counted
+    decoder.feed(data(delta(0, "text_delta", text="a")))
+    assert not decoder.has_counted
+    decoder.feed(data(stop(0), ending("end_turn", output_tokens=1)))
+    assert decoder.has_counted
+
+
 def test_thinking_without_a_signature_is_decoded_but_not_kept() -> None:
     stream = data(start(0, "thinking", thinking="a"), delta(0, "thinking_delta", thinking="b"), stop(0), STOP)
     unsigned = State({"anthropic": {"signature": ""}})
