@@ -152,7 +152,8 @@ async def _database(app: web.Application) -> AsyncIterator[None]:
         passwords = Passwords(config.bcrypt_rounds)
         registrar = RegistrationPolicy(config, derive(master, "chathub code v1"))
         try:
-            await _prepare(db, config, clock, passwords)
+            app[app_keys.CATALOG] = catalog = Catalog(db, config)
+            await _prepare(db, catalog, config, clock, passwords)
             app[app_keys.DB] = db
             app[app_keys.PASSWORDS] = passwords
             app[app_keys.THROTTLE] = Throttle(db, clock, derive(master, "chathub throttle v1"))
@@ -162,20 +163,22 @@ async def _database(app: web.Application) -> AsyncIterator[None]:
             signer = Signer(*await token_keys(db, master))
             app[app_keys.LAST_USES] = last_uses = LastUses(db)
             app[app_keys.SESSIONS] = Sessions(db, clock, signer, config, last_uses)
-            app[app_keys.CATALOG] = Catalog(db, config)
             yield
         finally:
             passwords.close()
             registrar.close()
 
 
-async def _prepare(db: Database, config: Config, clock: Clock, passwords: Passwords) -> None:
+async def _prepare(
+    db: Database, catalog: Catalog, config: Config, clock: Clock, passwords: Passwords
+) -> None:
     await create_first_accounts(db, config, clock, passwords)
     await clock_check.start(db, clock)
     if not config.development:
         await refuse_default_passwords(db)
+    await catalog.reload()
     alive_until = round(db.alive_until * 1000)
-    if interrupted := await db.write(saving.recover, clock.month(), alive_until):
+    if interrupted := await db.write(saving.recover, catalog, clock.month(), alive_until):
         log.warning("%d replies were cut off by the last end of the server", interrupted)
 
 

@@ -353,3 +353,40 @@ async def test_kill_leaves_an_estimate_of_every_request_that_was_sent(
         client, admin = await again(hub)
         async with client.get("/api/usage", headers=admin) as response:
             assert len((await response.json())["data"]) == len(rows)
+
+
+async def test_version_of_a_model_is_charged_at_its_price_after_a_kill(
+    database: Path, provider: Provider
+) -> None:
+    """It is not in the table itself, and may even be disabled by now."""
+    provider.script = provider.hang()
+    version = {"model": "gpt-5-2025-08-07", "max_tokens": 500}
+    requests = [
+        ("/v1/chat/completions", version | {"messages": [{"role": "user", "content": "hello"}]}),
+        ("/api/chat", version | {"message": "hello"}),
+    ]
+    async with ChatHub(database) as hub:
+        client, admin = await ready(hub, provider)
+        async with client.get("/api/providers", headers=admin) as response:
+            ids = {each["provider_key"]: each["id"] for each in (await response.json())["data"]}
+        elsewhere = {"default_base_url": provider.base_url, "needs_key": False}
+        await client.put(f"/api/providers/{ids['openai']}", json=elsewhere, headers=admin)
+        sent = [asyncio.create_task(client.post(path, json=body, headers=admin)) for path, body in requests]
+        async with asyncio.timeout(30):
+            while len(provider.bodies) < len(requests):
+                await asyncio.sleep(0.02)
+        async with client.get("/api/models", headers=admin) as response:
+            (model,) = [each for each in await response.json() if each["model_name"] == "gpt-5"]
+        await client.put(f"/api/models/{model['id']}", json={"is_active": False}, headers=admin)
+        hub.kill()
+        await asyncio.gather(*sent, return_exceptions=True)
+    async with ChatHub(database) as hub:
+        client, admin = await again(hub)
+        async with client.get("/api/usage", headers=admin) as response:
+            rows = (await response.json())["data"]
+    assert sorted((row["kind"], row["model"], row["provider"]) for row in rows) == [
+        ("chat", version["model"], "openai"),
+        ("completion", version["model"], "openai"),
+    ]
+    for row in rows:
+        assert row["input_price_per_1k"] == model["input_price_per_1k"] > 0 and row["cost"] > 0

@@ -51,6 +51,16 @@ def test_unknown_model_is_charged_200_tokens_a_second_with_the_prompt() -> None:
 
 
 @pytest.mark.parametrize(
+    ("reported", "expected"), [(5000, (60, 5000, "reported")), (100, (60, 900, "mixed"))]
+)
+def test_count_in_the_middle_stands_unless_more_was_seen_since(
+    reported: int, expected: tuple[int, int, str]
+) -> None:
+    usage = Usage(prompt_tokens=60, completion_tokens=reported)
+    assert used(cost_of(MODEL, usage, Seen(50, 880, 20), ending(attempt(10)), OutputRates())) == expected
+
+
+@pytest.mark.parametrize(
     ("most", "seen", "expected"), [(700, Seen(50, 3), 700), (700, Seen(50, 900), 900), (0, Seen(50, 9), 9)]
 )
 def test_estimate_is_at_least_what_was_seen_and_by_time_at_most_what_was_reserved(

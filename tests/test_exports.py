@@ -2,6 +2,7 @@
 names of models and API keys are matched."""
 
 import io
+import json
 import random
 import zipfile
 from contextlib import suppress
@@ -45,6 +46,7 @@ ACTIVITY = "Date,Slug,Usage,Requests,Prompt Tokens,Completion Tokens\n"
         (ACTIVITY + "yesterday,a/b,1,1,1,1\n", "line 2: date is no time"),
         (ACTIVITY + "0001-01-01,a/b,1,1,1,1\n", "line 2: date is no time of this century"),
         (ACTIVITY + "2026-08-01,a/b,1,1,1,1,9\n", "line 2 has more cells"),
+        (ACTIVITY + "2026-08-01,a/b,1,1,1,1\n2026-08-01,a/b,1", "line 3 has fewer cells"),
         (ACTIVITY + '2026-08-01,"' + "x" * 200_000 + '",1,1,1,1\n', "export0 is no CSV file"),
         (b"PK\x03\x04 and then nothing", "none of the exports|no rows"),
         ("[" * 100_000, "nested too deep"),
@@ -55,6 +57,33 @@ def test_file_that_is_no_export_is_refused_with_its_place(
 ) -> None:
     with pytest.raises(StartError, match=sentence):
         command(content)
+
+
+def test_file_that_is_given_twice_is_refused(command: Command) -> None:
+    content = (ACTIVITY + "2026-08-01,a/b,1,1,1,1\n").encode()
+    with pytest.raises(StartError, match="export0 and export1 are the same file"):
+        command(content, also=content)
+
+
+@pytest.mark.parametrize("name", ["results", "result"])
+def test_rows_of_an_answer_are_found_by_both_names_of_their_list(name: str, command: Command) -> None:
+    row = {"input_tokens": 5, "output_tokens": 1, "num_model_requests": 1, "model": "gpt-7o"}
+    bucket = {"object": "bucket", "start_time": 1753920000, "end_time": 1754006400, name: [row]}
+    report = command(json.dumps({"data": [bucket]}), "--provider", "openai", "--json").json
+    assert report["total"]["provider"]["prompt_tokens"] == 5
+
+
+@pytest.mark.parametrize(
+    "flags",
+    ["--since 0001-01-01", "--until 9999-12-31", "--since soon", "--rate nan", "--rate 0", "--rate 1e9"]
+    + ["--tolerance nan", "--tolerance -1", "--timezone ../zone"],
+)
+def test_flag_that_means_nothing_is_refused(
+    flags: str, command: Command, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        command(ACTIVITY, *flags.split())
+    assert f"argument {flags.split()[0]}: " in capsys.readouterr().err
 
 
 def test_file_that_does_not_exist_is_named(tmp_path: Path) -> None:

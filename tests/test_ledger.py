@@ -97,6 +97,16 @@ def test_parts_of_the_prompt_are_never_more_than_the_prompt() -> None:
     assert usage_cost.cache_write_1h_tokens == 70
 
 
+def test_unreported_prompt_is_not_estimated_below_its_parts() -> None:
+    usage_cost = compute_cost(CACHING, Usage(None, 5, None, None, 900, 50), 10, 1, 0)
+    assert (usage_cost.prompt_tokens, usage_cost.cached_tokens, usage_cost.cache_write_tokens) == (
+        950,
+        900,
+        50,
+    )
+    assert compute_cost(CACHING, Usage(None, 5, None, None, 9), 10, 1, 0).prompt_tokens == 10
+
+
 def test_tokens_of_the_cache_have_prices_of_their_own() -> None:
     """1,000 tokens new, 8,000 read, 600 written for five minutes and 400 for an hour, 100 replied."""
     usage_cost = compute_cost(CACHING, Usage(10_000, 100, None, 0, 8_000, 1_000, 400), 1, 1, 0)

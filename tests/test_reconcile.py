@@ -306,6 +306,11 @@ async def test_provider_of_the_same_name_is_the_default(till: Till, command: Com
         command(openai_usage(till.requests), "--provider", "nobody")
 
 
+async def test_provider_that_is_named_twice_counts_once(till: Till, command: Command) -> None:
+    ran = command(openrouter_activity(till.requests), *("--provider", "maker") * 2, "--json")
+    assert ran.code == 0 and ran.json["providers"] == ["maker"]
+
+
 async def test_estimates_and_failures_of_the_ledger_are_told(
     till: Till, command: Command, client: TestClient, provider: Provider, admin: Headers
 ) -> None:

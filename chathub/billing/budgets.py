@@ -13,9 +13,10 @@ from msgspec import Struct
 from msgspec.structs import asdict, replace
 
 from chathub.billing import ledger
+from chathub.billing.budget import Budget
 from chathub.billing.caps import DEFAULT_REPLY_TOKENS, longest_reply
 from chathub.billing.interrupted import Asked
-from chathub.clock import Month, iso
+from chathub.clock import Month
 from chathub.database.rows.limits import AppliedLimits, LimitsWithUsage
 from chathub.database.transaction import Transaction
 from chathub.errors import BudgetSpent, StorageFull, TooManyRequests, Unauthorized
@@ -23,7 +24,7 @@ from chathub.providers.candidates import Candidates
 from chathub.providers.prices import MILLION, Prices
 from chathub.schemas import budgets as schemas
 from chathub.schemas.budgets import BudgetKind
-from chathub.sentences import Param, Reason
+from chathub.sentences import Reason
 
 # from this part of a budget on its user is warned
 _WARNING = 0.8
@@ -31,12 +32,6 @@ _WARNING = 0.8
 _FAIR_PART = 4
 # … and where that is more tokens than a reply ever takes, no cap is sent: the model's own limit is reserved
 _ENOUGH = 65_536
-_NAMES: dict[BudgetKind, str] = {
-    "tokens": "budget_of_tokens",
-    "token": "budget_of_token_tokens",
-    "cost": "budget_of_cost",
-    "token_cost": "budget_of_token_cost",
-}
 
 
 class BudgetOwner(Struct, frozen=True):
@@ -101,50 +96,6 @@ class Reservation(Struct, frozen=True):
     tokens: int
     cost: int
     cap: int | None = None
-
-
-class Budget(Struct, frozen=True):
-    """One limited quantity of a month: tokens, or money in millionths."""
-
-    kind: BudgetKind
-    limit: int
-    used: int
-    reserved: int
-
-    @property
-    def is_money(self) -> bool:
-        return self.kind.endswith("cost")
-
-    @property
-    def left(self) -> int:
-        return max(0, self.limit - self.used - self.reserved)
-
-    @property
-    def share_used(self) -> float:
-        return self.used / self.limit if self.limit else 1.0
-
-    def shown(self, month: Month) -> schemas.Budget:
-        """As the API shows it."""
-        limit, used, reserved, left = (
-            amount / 1_000_000 if self.is_money else amount
-            for amount in (self.limit, self.used, self.reserved, self.left)
-        )
-        percentage = min(100.0, round(100 * self.share_used, 1))
-        return schemas.Budget(self.kind, limit, used, reserved, left, percentage, iso(month.end))
-
-    def params(self, month: Month) -> dict[str, Param]:
-        """The parameters of the sentences about it."""
-        return {
-            "budget": Reason(_NAMES[self.kind]),
-            "used": self.used / 1_000_000 if self.is_money else self.used,
-            "left": self._amount(self.left),
-            "limit": self._amount(self.limit),
-            "day": month.next_day,
-        }
-
-    def _amount(self, number: int) -> Param:
-        """A number with its unit; money has none."""
-        return number / 1_000_000 if self.is_money else Reason("amount_of_tokens", {"count": number})
 
 
 def check_rate_limits(tx: Transaction, owner: BudgetOwner, ended: Sequence[int]) -> BudgetState:

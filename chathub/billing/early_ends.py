@@ -7,6 +7,7 @@ that it took where a model may have generated more than it showed.
 import time
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from chathub.billing.ledger import UsageCost, compute_cost
 from chathub.billing.output_rates import OutputRates
@@ -53,7 +54,12 @@ def cost_of(
     """The usage and the cost of a reply, however it ended."""
     output, attempt = seen.output, ending.attempt
     if (seconds := ending.seconds) is not None:
-        output = output_until(model, seconds, seen, rates, ending.most, is_streamed=ending.is_streamed)
+        if usage is None or usage.completion_tokens is None:
+            streamed = ending.is_streamed
+            output = output_until(model, seconds, seen, rates, ending.most, is_streamed=streamed)
+        elif usage.completion_tokens < seen.output + seen.reasoning:
+            # more came after the count
+            usage = replace(usage, completion_tokens=None)
     was_sent = attempt is not None and attempt.may_be_charged
     return compute_cost(model, usage, seen.prompt, output, seen.reasoning, was_sent=was_sent)
 

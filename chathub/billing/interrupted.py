@@ -10,11 +10,9 @@ from chathub.billing.ledger import AttemptOwner, UsageCost, compute_cost
 from chathub.billing.output_rates import OutputRates
 from chathub.clock import Month
 from chathub.database.rows.budgets import LeftReservation
-from chathub.database.rows.messages import InterruptedReply
 from chathub.database.transaction import Transaction
 from chathub.providers.candidates import Candidates
-from chathub.providers.catalog import ChatModel
-from chathub.providers.prices import Prices
+from chathub.providers.catalog import Catalog, ChatModel
 
 END_REASON = "interrupted"
 
@@ -37,10 +35,12 @@ class Asked(Struct, frozen=True):
 
 
 class Crash(Struct, frozen=True):
-    """When the last process was seen to run (milliseconds), and what is known of the models' output."""
+    """When the last process was seen to run (milliseconds), and what is known of the models: their output,
+    and their prices, which are today's: those of then are not stored."""
 
     alive_until: int
     rates: OutputRates
+    catalog: Catalog
 
     def cost_of(
         self, model: ChatModel, left: LeftReservation, seen: Seen, *, is_streamed: bool = True
@@ -58,7 +58,7 @@ def record(tx: Transaction, left: LeftReservation, crash: Crash, month: Month) -
     if left.kind is None:
         # an older version has not kept what it was for
         return
-    model = model_of(left)
+    model = crash.catalog.get_charged(left.provider, left.model)
     attempt_owner = AttemptOwner(
         kind=left.kind,
         user_id=left.user_id,
@@ -73,23 +73,4 @@ def record(tx: Transaction, left: LeftReservation, crash: Crash, month: Month) -
         month,
         key_id=left.key_id,
         end_reason=END_REASON,
-    )
-
-
-def model_of(left: LeftReservation | InterruptedReply) -> ChatModel:
-    """The model of a request, with today's prices: those at its beginning are not stored."""
-    return ChatModel(
-        name=left.model,
-        provider_id=0,
-        provider_slug=left.provider,
-        provider_name="",
-        base_url="",
-        needs_key=False,
-        prices=Prices.of(
-            left.input_price or 0,
-            left.output_price or 0,
-            left.cached_price,
-            left.cache_write_price,
-            left.cache_write_1h_price,
-        ),
     )

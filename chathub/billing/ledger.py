@@ -62,10 +62,11 @@ def compute_cost(
     source = _source(prompt, completion)
     if _is_above(most, usage):
         source = "clamped"
-    prompt = prompt_estimate if prompt is None else min(prompt, most)
+    cached, written = _count(usage.cached_tokens) or 0, _count(usage.cache_write_tokens) or 0
+    prompt = min(max(prompt_estimate, cached + written) if prompt is None else prompt, most)
     completion = output_estimate if completion is None else min(completion, most)
-    cached = min(_count(usage.cached_tokens) or 0, prompt)
-    written = min(_count(usage.cache_write_tokens) or 0, prompt - cached)
+    cached = min(cached, prompt)
+    written = min(written, prompt - cached)
     kept = min(_count(usage.cache_write_1h_tokens) or 0, written)
     cost = model.prices.cost(prompt, completion, cached, written, kept)
     return UsageCost(

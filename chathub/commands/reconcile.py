@@ -42,14 +42,14 @@ def add_reconcile_flags(parser: argparse.ArgumentParser) -> None:
     add("--timezone", type=_zone, metavar="ZONE", help="the time zone of the days (default: the file's)")
     add(
         "--rate",
-        type=_positive,
+        type=_rate,
         default=Decimal(1),
         metavar="NUMBER",
         help="multiply the file's costs by it: what one unit of its currency is in that of ChatHub's prices",
     )
     add(
         "--tolerance",
-        type=_positive,
+        type=_number,
         default=Decimal(1),
         metavar="PERCENT",
         help="the exit code is 0 when no more differs (default: 1)",
@@ -68,7 +68,7 @@ def reconcile(config: Config, arguments: argparse.Namespace) -> int:
     if first > last:
         raise StartError(f"the first day {first} is after the last day {last}")
     assert bill.zone is not None
-    providers = arguments.provider or bill.providers
+    providers = list(dict.fromkeys(arguments.provider or bill.providers))
     books = _read_ledger(config.database, providers, first, last, bill.zone)
     _convert(bill, arguments.rate)
     comparison = compare(bill, books, first, last, bill.zone)
@@ -110,9 +110,12 @@ def _convert(bill: Bill, rate: Decimal) -> None:
 
 def _day(text: str) -> date:
     try:
-        return date.fromisoformat(text)
+        day = date.fromisoformat(text)
     except ValueError:
         raise argparse.ArgumentTypeError(f"{text!r} is no day such as 2026-08-01") from None
+    if not 2000 <= day.year <= 2100:
+        raise argparse.ArgumentTypeError(f"{text!r} is no day of this century")
+    return day
 
 
 def _zone(text: str) -> tzinfo:
@@ -122,11 +125,18 @@ def _zone(text: str) -> tzinfo:
         raise argparse.ArgumentTypeError(str(error)) from None
 
 
-def _positive(text: str) -> Decimal:
+def _number(text: str) -> Decimal:
     try:
         number = Decimal(text)
     except InvalidOperation:
         raise argparse.ArgumentTypeError(f"{text!r} is no number") from None
-    if not 0 <= number <= 1_000_000:
+    if not (number.is_finite() and 0 <= number <= 1_000_000):
         raise argparse.ArgumentTypeError("must be between 0 and 1,000,000")
     return number
+
+
+def _rate(text: str) -> Decimal:
+    rate = _number(text)
+    if not rate:
+        raise argparse.ArgumentTypeError("must be more than 0")
+    return rate

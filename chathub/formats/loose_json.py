@@ -14,12 +14,18 @@ from chathub.text import well_formed
 _MOST_CALLS = 1024
 # a higher count is decoded as this one: above it a sum of counts would not fit into 64 bits
 _HIGHEST = 10**18
+# digits of a count that is a text
+_LONGEST_COUNT = 19
 # counts of one response, and characters of their names
 _MOST_COUNTS = 100
-# where the tokens are that were read from the cache: OpenAI's place, those of a relay, DeepSeek and Moonshot,
-# and Anthropic's
+# where counts are: OpenAI's place, and that of its Responses API, which relays pass on
+_PROMPT = ("prompt_tokens", "input_tokens")
+_COMPLETION = ("completion_tokens", "output_tokens")
+_REASONING = ("completion_tokens_details.reasoning_tokens", "output_tokens_details.reasoning_tokens")
+# … of the tokens that were read from the cache also those of a relay, DeepSeek and Moonshot, and Anthropic's
 _CACHED = (
     "prompt_tokens_details.cached_tokens",
+    "input_tokens_details.cached_tokens",
     "prompt_tokens_details.cached_read_tokens",
     "prompt_cache_hit_tokens",
     "cached_tokens",
@@ -31,9 +37,14 @@ ANTHROPIC_WRITES = (
     "cache_creation.ephemeral_5m_input_tokens",
     "cache_creation.ephemeral_1h_input_tokens",
 )
-# OpenRouter's, DashScope's, those of two relays, and Anthropic's where a relay passes them on
+# OpenRouter's, DashScope's, those of three relays, and Anthropic's where a relay passes them on
 _WRITES = (
     ("prompt_tokens_details.cache_write_tokens", "", ""),
+    (
+        "prompt_tokens_details.cache_creation_tokens",
+        "prompt_tokens_details.cache_creation_token_details.ephemeral_5m_input_tokens",
+        "prompt_tokens_details.cache_creation_token_details.ephemeral_1h_input_tokens",
+    ),
     ("prompt_tokens_details.cached_write_tokens", "", ""),
     tuple(f"prompt_tokens_details.{name}" for name in ANTHROPIC_WRITES),
     (
@@ -98,20 +109,37 @@ class ToolCalls:
 
 
 def read_usage(counts: Mapping[str, int]) -> Usage:
-    """Tokens from the counts of OpenAI-style usage objects. A count that is absent becomes ``None``, not 0.
+    """Tokens from the counts of OpenAI-style usage objects. A count that is absent becomes ``None``, not 0;
+    of several places the highest counts, for relays fill those that they do not know with zeros.
 
     The total is the sum only where it is absent or less: xAI's includes the reasoning.
     """
-    prompt, completion = counts.get("prompt_tokens"), counts.get("completion_tokens")
-    total = counts.get("total_tokens")
-    if prompt is not None and completion is not None:
-        total = max(total or 0, prompt + completion)
-    reasoning = counts.get("completion_tokens_details.reasoning_tokens")
-    cached = next((counts[place] for place in _CACHED if place in counts), None)
-    if counts.keys().isdisjoint(_ANY_WRITES):
-        return Usage(prompt, completion, total, reasoning, cached)
-    written = next((writes for places in _WRITES if (writes := cache_writes(counts, places))), (None, None))
-    return Usage(prompt, completion, total, reasoning, cached, *written)
+    prompt, completion = _highest(counts, _PROMPT), _highest(counts, _COMPLETION)
+    reasoning, cached = _highest(counts, _REASONING), _highest(counts, _CACHED)
+    written, for_1h = None, None
+    if not counts.keys().isdisjoint(_ANY_WRITES):
+        written, for_1h = max(found for places in _WRITES if (found := cache_writes(counts, places)))
+    total, in_cache = counts.get("total_tokens"), (cached or 0) + (written or 0)
+    if prompt is not None:
+        rest = (total or 0) - prompt - (completion or 0)
+        # Grok has reported more cached tokens than sent ones: only relays of Anthropic count writes
+        is_more = written is not None and in_cache > prompt
+        if is_more or _is_beside(in_cache, rest, reasoning or 0):
+            prompt += in_cache
+        if completion is not None:
+            total = max(total or 0, prompt + completion)
+    return Usage(prompt, completion, total, reasoning, cached, written, for_1h)
+
+
+def _is_beside(in_cache: int, rest: int, reasoning: int) -> bool:
+    """Whether the tokens of the cache are counted beside the prompt, as Anthropic does: they are the ``rest``
+    of the total, with the reasoning or without."""
+    return in_cache > 0 and rest != reasoning and rest - in_cache in (0, reasoning)
+
+
+def _highest(counts: Mapping[str, int], places: Sequence[str]) -> int | None:
+    found = [counts[place] for place in places if place in counts]
+    return max(found) if found else None
 
 
 def cache_writes(counts: Mapping[str, int], places: Sequence[str]) -> tuple[int, int] | None:
@@ -144,7 +172,7 @@ def _update(counts: dict[str, int], name: str, value: object, depth: int) -> Non
     count = as_count(value)
     if count is None or (not count and name in counts):
         return
-    if name in counts or (len(counts) < _MOST_COUNTS and len(name) < _MOST_COUNTS):
+    if name in counts or (len(counts) < _MOST_COUNTS and 0 < len(name) < _MOST_COUNTS):
         counts[name] = count
 
 
@@ -202,6 +230,11 @@ def as_string(value: object) -> str:
 
 
 def as_count(value: object) -> int | None:
-    if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
-        return min(value, _HIGHEST)
-    return None
+    """A whole number of zero or more, which some servers write as ``12.0`` or ``"12"``."""
+    if isinstance(value, str):
+        number = int(value) if value.isdecimal() and len(value) <= _LONGEST_COUNT else -1
+    elif isinstance(value, float):
+        number = int(value) if value.is_integer() else -1
+    else:
+        number = value if isinstance(value, int) and not isinstance(value, bool) else -1
+    return min(number, _HIGHEST) if number >= 0 else None

@@ -111,7 +111,7 @@ class StreamDecoder(ABC):
             for name, payload in self._parser.feed(data):
                 if self.done:
                     continue
-                if not self._has_output:
+                if not self._has_answer and not self._has_reasoning:
                     self._count_before = self._usage().completion_tokens
                 if len(payload) > _ORDINARY or not self._take_plain(name, payload, events):
                     self._take(name, payload, events)

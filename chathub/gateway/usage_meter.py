@@ -175,9 +175,8 @@ class EventQueue(UsageMeter):
         left_before, attached_before = self._characters_left, self._attached
         is_enough = super().feed(events)
         # once the client has left, nobody takes them
-        kept = [
-            event for event in events if type(event) not in (Failure, OtherChoice) and not self.left.is_set()
-        ]
+        given = () if self.left.is_set() else events
+        kept = [event for event in given if type(event) not in (Failure, OtherChoice)]
         self._events += [self._fitting(event) for event in kept]
         if self.has_output:
             self._ready.set()

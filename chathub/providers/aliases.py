@@ -67,7 +67,7 @@ def combined(alias: Model, targets: Sequence[Target], title: str) -> Model:
         return replace(alias, provider_is_active=False)
     rows = active or in_order
     windows = [row.context_window for row in rows if row.context_window is not None]
-    prices = Prices.highest([_prices(row) for row in rows])
+    prices = Prices.highest([prices_of(row) for row in rows])
     return replace(
         alias,
         provider_is_active=bool(active),
@@ -87,7 +87,7 @@ def combined(alias: Model, targets: Sequence[Target], title: str) -> Model:
     )
 
 
-def _prices(row: Model) -> Prices:
+def prices_of(row: Model) -> Prices:
     return Prices.of(
         row.input_price, row.output_price, row.cached_price, row.cache_write_price, row.cache_write_1h_price
     )

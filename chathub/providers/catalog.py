@@ -205,6 +205,16 @@ class Catalog:
         self._active_provider(row.provider_slug, name)
         return self._models[row.model_name]
 
+    def get_charged(self, provider_slug: str, name: str) -> ChatModel:
+        """The model that a provider was asked for in the past, with its prices; also one that is disabled
+        now, or is gone and has none."""
+        provider, row = self._now.providers.get(provider_slug), self._now.by_name.get(name)
+        if provider is None:
+            return ChatModel(name, 0, provider_slug, "", "", needs_key=False)
+        if row is None or row.provider_slug != provider_slug:
+            row, _ = self._find_base(provider_slug, name.lower())
+        return self._model(name, provider, row)
+
     def _get_by_prefix(self, name: str) -> ChatModel:
         if self._config.listed_models_only:
             raise UnknownModel("unknown_model", model=name)
@@ -266,13 +276,7 @@ def _chat_model(
         max_tokens=row.max_tokens,
         context_window=row.context_window or max(_DEFAULT_WINDOW, 4 * row.max_tokens),
         supports_streaming=row.supports_streaming,
-        prices=Prices.of(
-            row.input_price,
-            row.output_price,
-            row.cached_price,
-            row.cache_write_price,
-            row.cache_write_1h_price,
-        ),
+        prices=aliases.prices_of(row),
         is_priced=row.has_prices,
         supports_vision=row.supports_vision,
         supports_tools=row.supports_function_calling,

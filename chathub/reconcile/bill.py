@@ -10,7 +10,7 @@ from msgspec import Struct, field
 
 from chathub.errors import StartError
 from chathub.reconcile.charges import Charge, Shape, Spending
-from chathub.reconcile.files import Table, reading_errors, tables_in
+from chathub.reconcile.files import Table, digest_of, reading_errors, tables_in
 from chathub.reconcile.shapes import shape_of
 
 # money below a millionth is rounding
@@ -67,11 +67,16 @@ def read_bill(paths: Iterable[Path], zone: tzinfo | None) -> Bill:
     """The bill in some files; ``zone`` is that of the days, None: the one that the files have.
 
     Raises:
-        StartError: a file is no known export, or two do not go together.
+        StartError: a file is no known export or given twice, or two do not go together.
     """
     usages, bills = Bill(zone), Bill(zone)
     shapes: list[Shape] = []
+    digests: dict[bytes, str] = {}
     for path in paths:
+        digest = digest_of(path)
+        if digest in digests:
+            raise StartError(f"{digests[digest]} and {path.name} are the same file: give one of them")
+        digests[digest] = path.name
         with closing(tables_in(path)) as tables:
             for table in tables:
                 shape = shape_of(table)

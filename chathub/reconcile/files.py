@@ -5,6 +5,7 @@ Everything is bounded: the bytes of a file, also unpacked, and the rows.
 
 import codecs
 import csv
+import hashlib
 import io
 import json
 import zipfile
@@ -26,6 +27,8 @@ _MOST_BYTES = 256 * 2**20
 _MOST_JSON_BYTES = 32 * 2**20
 _MOST_ROWS = 2_000_000
 _MOST_MEMBERS = 50
+# where answers of APIs have their rows; OpenAI describes them as ``result`` and sends ``results``
+_LISTS = ("data", "results", "result")
 _BOMS = ((b"\xef\xbb\xbf", "utf-8-sig"), (b"\xff\xfe", "utf-16"), (b"\xfe\xff", "utf-16"))
 
 
@@ -57,15 +60,31 @@ def tables_in(path: Path) -> Generator[Table, None, None]:
     Raises:
         StartError: the file is too large or no export.
     """
-    with reading_errors(path.name), path.open("rb") as file:
-        file.seek(0, io.SEEK_END)
-        _check_size(path.name, file.tell())
-        file.seek(0)
+    with _opened(path) as file:
         if not zipfile.is_zipfile(file):
             yield from _table(path.name, file)
             return
         with zipfile.ZipFile(file) as archive:
             yield from _members(path.name, archive)
+
+
+def digest_of(path: Path) -> bytes:
+    """What tells a file's content from that of others.
+
+    Raises:
+        StartError: the file is too large, or cannot be read.
+    """
+    with _opened(path) as file:
+        return hashlib.file_digest(file, "sha256").digest()
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[io.BufferedReader]:
+    with reading_errors(path.name), path.open("rb") as file:
+        file.seek(0, io.SEEK_END)
+        _check_size(path.name, file.tell())
+        file.seek(0)
+        yield file
 
 
 def _members(name: str, archive: zipfile.ZipFile) -> Iterator[Table]:
@@ -144,9 +163,10 @@ def _csv_rows(name: str, names: list[str], first: int, reader: Any) -> Iterator[
             _check_rows(name, number)
             if not any(cell.strip() for cell in cells):
                 continue
-            if len(cells) > len(names):
-                raise StartError(f"{place} has more cells than the first line has names")
-            yield Row(place, dict(zip(names, cells, strict=False)))
+            if len(cells) != len(names):
+                more = "more" if len(cells) > len(names) else "fewer"
+                raise StartError(f"{place} has {more} cells than the first line has names")
+            yield Row(place, dict(zip(names, cells, strict=True)))
 
 
 def _check_rows(name: str, number: int) -> None:
@@ -181,7 +201,7 @@ def _json_rows(place: str, value: object) -> Iterator[Row]:
     result has its bucket's fields too."""
     found, inner = value, ""
     if isinstance(value, dict):
-        inner = next((key for key in ("data", "results") if isinstance(value.get(key), list)), "")
+        inner = next((key for key in _LISTS if isinstance(value.get(key), list)), "")
         found = value[inner] if inner else value
     if isinstance(found, list):
         outer = _flat(value, without=inner) if isinstance(value, dict) else {}

@@ -19,7 +19,7 @@ from chathub.database.rows.budgets import LeftReservation
 from chathub.database.rows.messages import InterruptedReply
 from chathub.database.transaction import Transaction
 from chathub.formats.estimates import estimate
-from chathub.providers.catalog import ChatModel
+from chathub.providers.catalog import Catalog, ChatModel
 from chathub.replies.reply import Reply
 from chathub.sentences import Reason
 
@@ -108,14 +108,14 @@ def save(tx: Transaction, new_texts: list[NewText], *, begins: bool = False) -> 
     )
 
 
-def recover(tx: Transaction, month: Month, alive_until: int) -> int:
+def recover(tx: Transaction, catalog: Catalog, month: Month, alive_until: int) -> int:
     """At start: replies that were running when the process ended become ``interrupted``, with their saved
     text and an estimate of their usage; other requests are entered in the ledger, and all reservations
     released. ``alive_until`` is when the process was seen last (milliseconds). Returns the number of replies.
     """
     rows = tx.all(tx.q.messages.list_streaming)
     left = {each.message_id or -each.id: each for each in tx.all(tx.q.budgets.list_left)}
-    crash = Crash(alive_until, output_rates.load(tx))
+    crash = Crash(alive_until, output_rates.load(tx), catalog)
     for row in rows:
         _recover_reply(tx, row, left.pop(row.id, None), crash, month)
     for each in left.values():
@@ -127,7 +127,7 @@ def recover(tx: Transaction, month: Month, alive_until: int) -> int:
 def _recover_reply(
     tx: Transaction, row: InterruptedReply, left: LeftReservation | None, crash: Crash, month: Month
 ) -> None:
-    texts, model = settle.saved_text(tx, row.id), interrupted.model_of(row)
+    texts, model = settle.saved_text(tx, row.id), crash.catalog.get_charged(row.provider, row.model)
     estimates = estimate(texts["content"]), estimate(texts["reasoning"])
     if left is None or left.kind is None:
         usage_cost = compute_cost(model, None, row.prompt_tokens, *estimates)

@@ -148,10 +148,10 @@ class Registry:
 
     async def drain(self, seconds: float) -> None:
         """Refuse new work, and wait at most so many seconds for the running work."""
-        await self._refuse_new()
-        if self._runs or self._tasks:
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(seconds):
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._refuse_new()
+                if self._runs or self._tasks:
                     await self._idle.wait()
 
     async def close(self, interrupt: Callable[[], None]) -> None:

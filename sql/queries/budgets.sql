@@ -9,12 +9,9 @@ RETURNING id
 DELETE FROM reservations WHERE id = :reservation_id
 
 -- name: list_left
--- at start: what was running when the last process ended, with the prices of its models
-SELECT reservations.id, user_id, token_id, message_id, tokens, kind, reservations.provider, reservations.model,
-    requested_model, key_id, prompt_tokens, at, input_price, cached_price, cache_write_price, cache_write_1h_price,
-    output_price
-FROM reservations LEFT JOIN models ON model_name = reservations.model
-ORDER BY reservations.id
+-- at start: what was running when the last process ended
+SELECT id, user_id, token_id, message_id, tokens, kind, provider, model, requested_model, key_id, prompt_tokens, at
+FROM reservations ORDER BY id
 
 -- name: release_all
 -- at start, when no reply is being generated

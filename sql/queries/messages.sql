@@ -196,10 +196,8 @@ UPDATE messages SET model = :model, provider = :provider, prompt_tokens = :promp
 -- name: list_streaming
 -- at start: the replies that were running when the last process ended
 SELECT messages.id, conversation_id, public_id, conversations.user_id, token_id, asked_model AS requested_model,
-    messages.model, messages.provider, messages.prompt_tokens, messages.updated_at, input_price, cached_price, cache_write_price,
-    cache_write_1h_price, output_price
+    messages.model, messages.provider, messages.prompt_tokens, messages.updated_at
 FROM messages JOIN conversations ON conversations.id = conversation_id
-    LEFT JOIN models ON model_name = messages.model
     LEFT JOIN reservations ON message_id = messages.id
 WHERE status = 'streaming' AND deleted_at IS NULL
 

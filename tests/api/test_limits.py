@@ -71,15 +71,19 @@ async def say(port: int, *pieces: bytes, pause: float = 0) -> bytes:
             await asyncio.sleep(pause)
 
     sending = asyncio.create_task(send())
+    received = b""
     try:
         async with asyncio.timeout(30):
-            return await reader.read()
+            # piece by piece: what came before the connection was reset counts
+            while piece := await reader.read(65_536):
+                received += piece
     except ConnectionResetError:
-        return b""
+        pass
     finally:
         sending.cancel()
         await asyncio.wait([sending])
         writer.close()
+    return received
 
 
 def refused(answer: bytes, status: int) -> str:

@@ -434,6 +434,30 @@ def test_content_blocks_are_decoded_in_order() -> None:
     assert read(*(bytes([byte]) for byte in data(*stream))) == expected
 
 
+@pytest.mark.parametrize(
+    ("at_the_end", "usage"),
+    [
+        ({}, Usage(15, 9, 24, None, 3, 2, 1)),
+        ({"input_tokens": 0, "cache_read_input_tokens": 0}, Usage(15, 9, 24, None, 3, 2, 1)),
+        # another count of the prompt: what is told there is so, a zero too; what is not, came at the start
+        ({"input_tokens": 11}, Usage(16, 9, 25, None, 3, 2, 1)),
+        ({"input_tokens": 11, "cache_read_input_tokens": 0}, Usage(13, 9, 22, None, 0, 2, 1)),
+        ({"input_tokens": 11, "cache_creation_input_tokens": 4}, Usage(18, 9, 27, None, 3, 4, 1)),
+    ],
+)
+def test_counts_of_the_cache_at_the_end_replace_those_of_the_start(
+    at_the_end: dict[str, Any], usage: Usage
+) -> None:
+    at_start = {
+        "input_tokens": 10,
+        "cache_read_input_tokens": 3,
+        "cache_creation_input_tokens": 2,
+        "cache_creation": {"ephemeral_5m_input_tokens": 1, "ephemeral_1h_input_tokens": 1},
+    }
+    stream = [opening(**at_start), start(0, "text", text="a"), stop(0)]
+    assert usage in read(data(*stream, ending("end_turn", output_tokens=9, **at_the_end), STOP))
+
+
 def test_thinking_without_a_signature_is_decoded_but_not_kept() -> None:
     stream = data(start(0, "thinking", thinking="a"), delta(0, "thinking_delta", thinking="b"), stop(0), STOP)
     unsigned = State({"anthropic": {"signature": ""}})

@@ -339,11 +339,42 @@ def test_text_may_follow_a_tool_call() -> None:
         ({"prompt_tokens": 1, "completion_tokens": 2}, Usage(1, 2, 3)),
         ({"prompt_tokens": 0, "completion_tokens": 0, "total_tokens": 0}, Usage(0, 0, 0)),
         ({"prompt_tokens": 1}, Usage(1)),
-        ({"prompt_tokens": -1, "completion_tokens": "2", "total_tokens": True}, None),
-        ({"prompt_tokens": 10**30, "completion_tokens": 2.0, "total_tokens": 3}, Usage(10**18, None, 3)),
+        ({"prompt_tokens": -1, "completion_tokens": "2.5", "total_tokens": True}, None),
+        ({"prompt_tokens": 10**30, "completion_tokens": 0.5, "total_tokens": 3}, Usage(10**18, None, 3)),
+        ({"prompt_tokens": 7.0, "completion_tokens": "2", "total_tokens": "x"}, Usage(7, 2, 9)),
         (
             {"prompt_tokens": 5, "prompt_tokens_details": {"cached_tokens": 0}, "cached_tokens": 4},
-            Usage(5, cached_tokens=0),
+            Usage(5, cached_tokens=4),
+        ),
+        (
+            {"input_tokens": 5, "output_tokens": 2, "input_tokens_details": {"cached_tokens": 4}},
+            Usage(5, 2, 7, None, 4),
+        ),
+        ({"prompt_tokens": 5, "completion_tokens": 2, "input_tokens": 0, "output_tokens": 0}, Usage(5, 2, 7)),
+        # the cache's tokens are left out of the prompt, by a relay's words or by the total
+        (
+            {
+                "prompt_tokens": 5,
+                "completion_tokens": 2,
+                "cached_tokens": 9,
+                "cache_creation_input_tokens": 0,
+            },
+            Usage(14, 2, 16, None, 9, 0, 0),
+        ),
+        ({"prompt_tokens": 5, "completion_tokens": 2, "cached_tokens": 9}, Usage(5, 2, 7, None, 9)),
+        (
+            {"prompt_tokens": 9, "completion_tokens": 2, "total_tokens": 15, "cached_tokens": 4},
+            Usage(13, 2, 15, None, 4),
+        ),
+        (
+            {
+                "prompt_tokens": 9,
+                "completion_tokens": 2,
+                "total_tokens": 15,
+                "cached_tokens": 4,
+                "completion_tokens_details": {"reasoning_tokens": 4},
+            },
+            Usage(9, 2, 15, 4, 4),
         ),
         ({"prompt_tokens": 5, "prompt_cache_hit_tokens": 3}, Usage(5, cached_tokens=3)),
         ({"prompt_tokens": 5, "prompt_tokens_details": None, "cached_tokens": 4}, Usage(5, cached_tokens=4)),
@@ -376,6 +407,17 @@ def test_text_may_follow_a_tool_call() -> None:
         (
             {
                 "prompt_tokens": 9,
+                "prompt_tokens_details": {
+                    "cache_write_tokens": 0,
+                    "cache_creation_tokens": 3,
+                    "cache_creation_token_details": {"ephemeral_1h_input_tokens": 2},
+                },
+            },
+            Usage(9, None, None, None, None, 3, 2),
+        ),
+        (
+            {
+                "prompt_tokens": 9,
                 "prompt_tokens_details": {"cached_read_tokens": 2, "cached_write_tokens": 3},
             },
             Usage(9, None, None, None, 2, 3, 0),
@@ -393,6 +435,7 @@ def test_text_may_follow_a_tool_call() -> None:
             Usage(None, 5, None, 2),
         ),
         ({"completion_tokens": 5, "completion_tokens_details": []}, Usage(None, 5)),
+        ({"completion_tokens": 5, "": 7}, Usage(None, 5)),
         ({}, None),
         ([], None),
     ],

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestClient
-from gateway import ONE, TWO, Headers, add, add_pool, by_key, key_of, key_states, post, sent, stats, token
+from gateway import ONE, TWO, Headers, add, add_pool, by_key, key_of, key_states, sent, stats, token
 from scripted import DONE, Provider, Script, chunk, usage
 from texts_to_count import CHINESE, CODE, ENGLISH
 from tokenizer import count_tokens
@@ -206,22 +206,26 @@ def prompts() -> list[str]:
 
 
 @pytest.mark.parametrize("way", ["/v1/chat/completions", "/v1/messages", "/api/chat"])
+@pytest.mark.parametrize("stream", [False, True], ids=["whole", "stream"])
 async def test_after_20_requests_estimates_are_within_15_percent_of_what_the_provider_reports(
-    client: TestClient, admin: Headers, provider: Provider, way: str
+    client: TestClient, admin: Headers, provider: Provider, way: str, stream: bool
 ) -> None:
     await add(client, admin, provider.base_url, context_window=200_000)
-    script = provider.script = told(provider)
+    provider.script = told(provider)
     for text in prompts()[:20]:
         body: dict[str, Any] = {
             "model": "m",
             "max_tokens": 9,
             "messages": [{"role": "user", "content": text}],
         }
-        await post(client, way, {"model": "m", "message": text} if way == "/api/chat" else body, admin)
+        path = way + "/stream" if stream and way == "/api/chat" else way
+        asked = {"model": "m", "message": text} if way == "/api/chat" else body | {"stream": stream}
+        async with client.post(path, json=asked, headers=admin) as response:
+            assert response.status == 200 and b"ok" in await response.read()
     for text in prompts():
         _, answer, headers = await count(
             client, admin, {**HI, "messages": [{"role": "user", "content": text}]}
         )
         assert headers[ESTIMATED] == "true"
         assert answer["input_tokens"] == pytest.approx(9 + 4 + count_tokens(text), rel=0.15, abs=2)
-    assert provider.script is script and len(provider.bodies) == 20
+    assert len(provider.bodies) == 20

@@ -11,7 +11,7 @@ class ReservationId(Row, frozen=True):
 
 class LeftReservation(Row, frozen=True):
     """A reservation that the last process left. ``kind`` is None where an older version made it; ``at`` is in
-    milliseconds; prices are None for a model that is not in the table."""
+    milliseconds."""
 
     id: int
     user_id: int
@@ -25,11 +25,6 @@ class LeftReservation(Row, frozen=True):
     key_id: int | None
     prompt_tokens: int
     at: int
-    input_price: int | None
-    cached_price: int | None
-    cache_write_price: int | None
-    cache_write_1h_price: int | None
-    output_price: int | None
 
 
 class RequestCount(Row, frozen=True):

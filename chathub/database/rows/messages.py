@@ -150,7 +150,7 @@ class Subtree(Row, frozen=True):
 
 
 class InterruptedReply(Row, frozen=True):
-    """A reply that was being generated when the process ended; prices are None for a model that is gone."""
+    """A reply that was being generated when the process ended."""
 
     id: int
     conversation_id: int
@@ -162,11 +162,6 @@ class InterruptedReply(Row, frozen=True):
     provider: str
     prompt_tokens: int
     updated_at: int
-    input_price: int | None
-    cached_price: int | None
-    cache_write_price: int | None
-    cache_write_1h_price: int | None
-    output_price: int | None
 
 
 class Messages(Statements):

@@ -173,7 +173,8 @@ class Decoder(StreamDecoder):
         if prompt and prompt != self._counts.get("input_tokens"):
             # another count of the prompt (after a compaction), in which a zero is one
             for name in _CACHED:
-                self._counts.pop(name, None)
+                if name.partition(".")[0] in told:
+                    self._counts.pop(name, None)
         fields.update_counts(self._counts, told)
 
     def _start(self, index: object, content: JsonObject, events: list[Event]) -> None:

@@ -16,15 +16,10 @@ from chathub.formats.failures import error_bodies
 from chathub.formats.stream_decoder import UNREADABLE
 
 
-class _Usage(msgspec.Struct):
-    prompt_tokens: int | None = None
-    total_tokens: int | None = None
-
-
 class _Response(msgspec.Struct):
     # the vectors are passed on without being decoded
     data: msgspec.Raw
-    usage: _Usage | None = None
+    usage: object = None
 
 
 # what lists of numbers are made of
@@ -45,11 +40,11 @@ def decode_embedding_usage(body: bytes) -> Usage | Failure:
         usage = msgspec.json.decode(body, type=_Response).usage
     except (msgspec.MsgspecError, ValueError, RecursionError):
         return _error_in(body)
-    tokens = None
-    if usage is not None:
-        # Voyage counts the total alone, and all of it is prompt
-        tokens = usage.prompt_tokens or usage.total_tokens
-        tokens = usage.prompt_tokens if tokens is None else tokens
+    counts: dict[str, int] = {}
+    fields.update_counts(counts, fields.as_object(usage))
+    # Voyage counts the total alone, and all of it is prompt
+    prompt = fields.read_usage(counts).prompt_tokens
+    tokens = prompt or counts.get("total_tokens", prompt)
     # a response without a count is a response still
     return Usage(completion_tokens=0) if tokens is None else Usage(tokens, 0, tokens)
 
