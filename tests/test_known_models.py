@@ -72,10 +72,13 @@ OTHERS = {
         tongyi-embedding-vision-plus embedding-3 doubao-embedding-large-text-250515 mistral-embed
         codestral-embed-2505 nomic-embed-text mxbai-embed-large intfloat/multilingual-e5-large-instruct
         embed-multilingual-v3.0 togethercomputer/m2-bert-80M-8k-retrieval voyage-3-large tao-8k
+        jina-clip-v2 jina-colbert-v2 nvidia/nvclip sentence-transformers/paraphrase-multilingual-mpnet-base-v2
+        text-search-ada-doc-001
     """,
     "rerank": """
         BAAI/bge-reranker-v2-m3 Pro/BAAI/bge-reranker-v2-m3 netease-youdao/bce-reranker-base_v1
         Qwen/Qwen3-Reranker-4B gte-rerank-v2 rerank-multilingual-v3.0 Salesforce/Llama-Rank-Reranker-v1
+        cross-encoder/ms-marco-MiniLM-L-6-v2
     """,
     "image": """
         dall-e-3 gpt-image-1 gpt-image-1-mini chatgpt-image-latest imagen-4.0-generate-001
@@ -84,7 +87,8 @@ OTHERS = {
         stabilityai/stable-diffusion-xl-base-1.0 Qwen/Qwen-Image Qwen/Qwen-Image-Edit-2509
         qwen-image-plus Tongyi-MAI/Z-Image-Turbo wanx2.1-t2i-turbo cogview-4-250304
         doubao-seedream-4-0-250828 doubao-seededit-3-0-i2i-250628 grok-2-image-1212 irag-1.0
-        deepseek-ai/Janus-Pro-7B mistral-ocr-latest
+        deepseek-ai/Janus-Pro-7B mistral-ocr-latest stability.sd3-large-v1:0 image-01 step-1x-edit
+        playgroundai/playground-v2.5-1024px-aesthetic HiDream-ai/HiDream-I1-Full
     """,
     "audio": """
         whisper-1 whisper-large-v3-turbo distil-whisper-large-v3-en tts-1 tts-1-hd gpt-4o-mini-tts
@@ -93,7 +97,8 @@ OTHERS = {
         fishaudio/fish-speech-1.5 paraformer-v2 qwen3-asr-flash qwen3-tts-flash
         gemini-2.5-flash-preview-tts gemini-2.0-flash-live-001
         gemini-2.5-flash-native-audio-preview-09-2025 playai-tts canopylabs/orpheus-v1-english
-        glm-asr-2512
+        glm-asr-2512 nvidia/parakeet-ctc-1.1b speech-02-hd music-1.5
+        facebook/musicgen-large microsoft/speecht5_tts
     """,
     "video": """
         sora-2 sora-2-pro veo-3.0-generate-001 veo-3.1-fast-generate-preview Wan-AI/Wan2.2-T2V-A14B

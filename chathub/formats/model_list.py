@@ -27,7 +27,7 @@ def models_in(body: bytes) -> list[ListedModel] | None:
         for array in _arrays(body):
             for entry in msgspec.json.decode(array, type=list[Raw] | None) or ():
                 if memoryview(entry).nbytes <= _LONGEST_ENTRY:
-                    _add(models, read_model(as_object(msgspec.json.decode(entry))))
+                    _add(models, _read(entry))
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         return None
     return [models[name] for name in sorted(models)]
@@ -38,6 +38,14 @@ def _arrays(body: bytes) -> list[Raw]:
         return [Raw(body.strip())]
     listing = msgspec.json.decode(body, type=_Listing)
     return [array for array in (listing.data, listing.models) if isinstance(array, Raw)]
+
+
+def _read(entry: Raw) -> ListedModel | None:
+    """The model of one entry; None for one that cannot be read: the others are."""
+    try:
+        return read_model(as_object(msgspec.json.decode(entry)))
+    except (msgspec.MsgspecError, RecursionError):
+        return None
 
 
 def _add(models: dict[str, ListedModel], model: ListedModel | None) -> None:

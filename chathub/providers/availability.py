@@ -8,18 +8,19 @@ from chathub.accounts.caller import Caller
 from chathub.clock import Clock
 from chathub.database.database import Database
 from chathub.database.rows.api_keys import ReachableApiKey
-from chathub.database.rows.models import Model
 from chathub.database.transaction import Transaction
 from chathub.errors import BadRequest
 from chathub.formats.urls import origin
 from chathub.providers import entries
-from chathub.providers.catalog import CHAT_TYPES, LOCAL, OFFERED_TYPES, Catalog, ChatModel
+from chathub.providers.catalog import LOCAL, Catalog, ChatModel
 from chathub.providers.cooldowns import LONGEST_NAME, CallerCooldowns
 from chathub.providers.key_health import KeyHealth
 from chathub.security.vault import Binding, Vault, VaultError
 
 # the class of failures that say that an API key may not use a model
 _REFUSED = "model_unavailable"
+# whether a request for a model would be sent to its provider
+Reached = Callable[[ChatModel], bool]
 
 
 class _Rights(Struct, frozen=True):
@@ -29,6 +30,15 @@ class _Rights(Struct, frozen=True):
     api_keys: list[ReachableApiKey]
     refused: frozenset[tuple[int, str]]
     has_cost_limit: bool
+
+
+class _Node(Struct, frozen=True):
+    """A requested name. ``may_be_used``: the caller's access token is for it; ``is_sent``: a request for one
+    of its own models would be sent; ``behind``: the names that it falls back on."""
+
+    may_be_used: bool = False
+    is_sent: bool = False
+    behind: tuple[str, ...] = ()
 
 
 class Availability:
@@ -60,23 +70,39 @@ class Availability:
                 reached[model.name] = self._is_reached(caller, model, api_keys, rights, now)
             return reached[model.name]
 
-        rows = self._catalog.active_rows(OFFERED_TYPES)
-        return frozenset(row.model_name for row in rows if self._is_available(caller, row, is_reached))
+        found = set[str]()
+        for embeddings, model_types in entries.TYPES.items():
+            names = [row.model_name for row in self._catalog.active_rows(model_types)]
+            nodes = self._nodes(caller, names, is_reached, embeddings=embeddings)
+            sent = _spread(nodes)
+            found.update(name for name in names if nodes[name].may_be_used and name in sent)
+        return frozenset(found)
 
-    def _is_available(self, caller: Caller, row: Model, is_reached: Callable[[ChatModel], bool]) -> bool:
-        """Whether a request for a model would be sent: to it, to a target, or to what it falls back on."""
-        can_chat = row.model_type in CHAT_TYPES
+    def _nodes(
+        self, caller: Caller, names: Iterable[str], is_reached: Reached, *, embeddings: bool
+    ) -> dict[str, _Node]:
+        """The names, and all that they fall back on."""
+        waiting, nodes = list(names), dict[str, _Node]()
+        while waiting:
+            name = waiting.pop()
+            if name not in nodes:
+                nodes[name] = self._node(caller, name, is_reached, embeddings=embeddings)
+                waiting += nodes[name].behind
+        return nodes
+
+    def _node(self, caller: Caller, name: str, is_reached: Reached, *, embeddings: bool) -> _Node:
         try:
-            entry = self._catalog.entry(row.model_name)
-            choices = entries.models_of(self._catalog, entry, CHAT_TYPES if can_chat else (row.model_type,))
+            entry = self._catalog.entry(name)
+            choices = entries.models_of(self._catalog, entry, entries.TYPES[embeddings])
         except BadRequest:
-            return False
-        if not entries.may_use(caller, entry):
-            return False
-        if any(is_reached(model) for _, model in choices):
-            return True
-        behind = entries.fallbacks(self._catalog, caller, entry, choices) if can_chat else ()
-        return any(is_reached(model) for _, models in behind for _, model in models)
+            return _Node()
+        may_be_used = entries.may_use(caller, entry)
+        return _Node(
+            may_be_used,
+            is_sent=may_be_used and any(is_reached(model) for _, model in choices),
+            # vectors of different models cannot be compared
+            behind=() if embeddings else tuple(entries.fallback_names(entry, choices)),
+        )
 
     def _usable(self, api_keys: Iterable[ReachableApiKey]) -> dict[int, list[ReachableApiKey]]:
         """The API keys that may be sent where their provider is, by the provider's id."""
@@ -113,6 +139,22 @@ class Availability:
             and not _is_refused(self._cooldowns.health_of(api_key.id, caller.id, name), now)
             for api_key in api_keys.get(model.provider_id, ())
         )
+
+
+def _spread(nodes: Mapping[str, _Node]) -> set[str]:
+    """The names whose requests would be sent, for themselves or for what they fall back on. Each name is
+    looked at once: chains may be long."""
+    ahead: dict[str, list[str]] = {}
+    for name, node in nodes.items():
+        for each in node.behind:
+            ahead.setdefault(each, []).append(name)
+    sent = {name for name, node in nodes.items() if node.is_sent}
+    waiting = list(sent)
+    while waiting:
+        new = set(ahead.get(waiting.pop(), ())) - sent
+        sent |= new
+        waiting += new
+    return sent
 
 
 def _load(tx: Transaction, user_id: int, token_id: int | None, now: int) -> _Rights:

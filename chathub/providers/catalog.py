@@ -26,8 +26,6 @@ _VERSION = re.compile(
 )
 _DEFAULT_WINDOW = 32_768
 CHAT_TYPES = ("chat", "completion")
-# what requests are sent to providers for
-OFFERED_TYPES = (*CHAT_TYPES, "embedding")
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,8 @@ from chathub.providers.catalog import CHAT_TYPES, Catalog, ChatModel
 
 # the models that a name stands for
 Choices = Sequence[tuple[Choice, ChatModel]]
+# the types of models that take a request, by whether it is for embeddings
+TYPES = {False: CHAT_TYPES, True: ("embedding",)}
 
 
 def models_of(catalog: Catalog, entry: Entry, model_types: tuple[str, ...]) -> Choices:
@@ -34,7 +36,7 @@ def fallbacks(
 ) -> Iterator[tuple[Entry, Choices]]:
     """What a name falls back on: the fallback of an alias, those of its targets, the fallbacks of these, and
     so on, each name once, without those that the caller may not use."""
-    waiting, seen = deque(_fallback_names(entry, choices)), {entry.name}
+    waiting, seen = deque(fallback_names(entry, choices)), {entry.name}
     while waiting:
         try:
             entry = catalog.entry(waiting.popleft())
@@ -45,7 +47,7 @@ def fallbacks(
             seen.add(entry.name)
             if may_use(caller, entry):
                 yield entry, choices
-            waiting += _fallback_names(entry, choices)
+            waiting += fallback_names(entry, choices)
 
 
 def may_use(caller: Caller, entry: Entry) -> bool:
@@ -53,6 +55,7 @@ def may_use(caller: Caller, entry: Entry) -> bool:
     return caller.may_use(entry.name) or caller.may_use(entry.alias)
 
 
-def _fallback_names(entry: Entry, choices: Choices) -> list[str]:
+def fallback_names(entry: Entry, choices: Choices) -> list[str]:
+    """The names that a name falls back on at once: that of an alias, and those of its targets."""
     names = [entry.fallback_model, *(model.fallback_model for _, model in choices)]
     return [name for name in names if name]

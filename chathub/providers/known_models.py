@@ -3,82 +3,40 @@
 import re
 from typing import NamedTuple
 
-# a part of a name, and the type of such a model; the first that is in the name counts
-_TYPES = (
-    ("rerank", "rerank"),
-    ("moderation", "moderation"),
-    ("llama-guard", "moderation"),
-    ("prompt-guard", "moderation"),
-    ("shieldgemma", "moderation"),
-    ("qwen3guard", "moderation"),
-    ("embed", "embedding"),
-    ("bge-", "embedding"),
-    ("gte-", "embedding"),
-    ("-e5-", "embedding"),
-    ("e5-large", "embedding"),
-    ("m3e-", "embedding"),
-    ("tao-8k", "embedding"),
-    ("minilm", "embedding"),
-    ("m2-bert", "embedding"),
-    ("voyage-", "embedding"),
-    ("transcribe", "audio"),
-    ("realtime", "audio"),
-    ("-live-", "audio"),
-    ("native-audio", "audio"),
-    ("tts", "audio"),
-    ("-asr", "audio"),
-    ("whisper", "audio"),
-    ("cosyvoice", "audio"),
-    ("sensevoice", "audio"),
-    ("telespeech", "audio"),
-    ("fish-speech", "audio"),
-    ("paraformer", "audio"),
-    ("sambert", "audio"),
-    ("sovits", "audio"),
-    ("orpheus", "audio"),
-    ("kokoro", "audio"),
-    ("lyria", "audio"),
-    ("-i2v", "video"),
-    ("-t2v", "video"),
-    ("-ti2v", "video"),
-    ("sora-", "video"),
-    ("veo-", "video"),
-    ("cogvideo", "video"),
-    ("hunyuanvideo", "video"),
-    ("ltx-video", "video"),
-    ("seedance", "video"),
-    ("seaweed", "video"),
-    ("kling", "video"),
-    ("vidu", "video"),
-    ("hailuo", "video"),
-    ("dall-e", "image"),
-    ("gpt-image", "image"),
-    ("flux", "image"),
-    ("kolors", "image"),
-    ("stable-diffusion", "image"),
-    ("sdxl", "image"),
-    ("imagen-", "image"),
-    ("qwen-image", "image"),
-    ("z-image", "image"),
-    ("glm-image", "image"),
-    ("hunyuan-image", "image"),
-    ("hunyuanimage", "image"),
-    ("-2-image", "image"),
-    ("grok-imagine", "image"),
-    ("seedream", "image"),
-    ("seededit", "image"),
-    ("cogview", "image"),
-    ("wanx", "image"),
-    ("-t2i", "image"),
-    ("irag", "image"),
-    ("janus", "image"),
-    ("ideogram", "image"),
-    ("recraft", "image"),
-    ("mistral-ocr", "image"),
-    ("davinci", "completion"),
-    ("babbage", "completion"),
-    ("turbo-instruct", "completion"),
-)
+# the types of models, and parts of the names of such; the first part that is in a name counts
+_TYPES = {
+    "rerank": ("rerank", "ms-marco"),
+    "moderation": ("moderation", "llama-guard", "prompt-guard", "shieldgemma", "qwen3guard"),
+    "embedding": (
+        *("embed", "bge-", "gte-", "-e5-", "e5-large", "m3e-", "tao-8k", "minilm", "mpnet", "m2-bert"),
+        *("voyage-", "jina-clip", "colbert", "nvclip", "text-search-", "text-similarity-"),
+    ),
+    "audio": (
+        *(
+            "transcribe",
+            "realtime",
+            "-live-",
+            "native-audio",
+            "tts",
+            "-asr",
+            "whisper",
+            "parakeet",
+        ),
+        *("cosyvoice", "sensevoice", "telespeech", "fish-speech", "speecht5", "speech-0", "paraformer"),
+        *("sambert", "sovits", "orpheus", "kokoro", "lyria", "musicgen", "music-"),
+    ),
+    "video": (
+        *("-i2v", "-t2v", "-ti2v", "sora-", "veo-", "cogvideo", "hunyuanvideo", "ltx-video"),
+        *("seedance", "seaweed", "kling", "vidu", "hailuo"),
+    ),
+    "image": (
+        *("dall-e", "gpt-image", "flux", "kolors", "stable-diffusion", "sdxl", "sd3", "imagen-"),
+        *("qwen-image", "z-image", "glm-image", "hunyuan-image", "hunyuanimage", "-2-image", "image-0"),
+        *("grok-imagine", "seedream", "seededit", "cogview", "wanx", "-t2i", "irag", "janus", "ideogram"),
+        *("recraft", "playground-v", "hidream", "step-1x", "mistral-ocr"),
+    ),
+    "completion": ("davinci", "babbage", "turbo-instruct"),
+}
 
 
 class Known(NamedTuple):
@@ -287,7 +245,8 @@ _PREFIX = r"^(([a-z]{2,6}\.)?(anthropic|meta|mistral|amazon|cohere|deepseek|open
 def known_of(name: str) -> Known:
     """What the name of a model says of it."""
     name = re.sub(_PREFIX, "", name.rpartition("/")[2].lower())
-    model_type = next((model_type for word, model_type in _TYPES if word in name), "chat")
+    types = (model_type for model_type, parts in _TYPES.items() if any(part in name for part in parts))
+    model_type = next(types, "chat")
     if model_type != "chat":
         return Known(model_type)
     family = next((family for family in _FAMILIES if re.match(family.beginning, name)), None)

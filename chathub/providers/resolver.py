@@ -18,7 +18,7 @@ from chathub.providers import aliases, entries, key_pool
 from chathub.providers.affinity import Affinity
 from chathub.providers.aliases import Entry, Place
 from chathub.providers.candidates import Candidate, Candidates, record_place, record_target
-from chathub.providers.catalog import CHAT_TYPES, LOCAL, Catalog, ChatModel, provider_as_model
+from chathub.providers.catalog import LOCAL, Catalog, ChatModel, provider_as_model
 from chathub.providers.cooldowns import LONGEST_NAME, CallerCooldowns
 from chathub.providers.entries import Choices
 from chathub.providers.key_health import KeyHealth, worst
@@ -26,9 +26,6 @@ from chathub.providers.requirements import NOTHING, Requirements, check_able, ch
 from chathub.providers.unusable_keys import none_usable
 from chathub.security.vault import Binding, Vault, VaultError
 from chathub.upstream.guard import is_trusted
-
-# the types of models, by whether embeddings are needed
-_MODEL_TYPES = {False: CHAT_TYPES, True: ("embedding",)}
 
 
 class Resolver:
@@ -66,7 +63,7 @@ class Resolver:
             TooManyRequests: all API keys are cooling.
         """
         entry = self._catalog.entry(model_name)
-        choices = entries.models_of(self._catalog, entry, _MODEL_TYPES[needs.embeddings])
+        choices = entries.models_of(self._catalog, entry, entries.TYPES[needs.embeddings])
         if not entries.may_use(caller, entry):
             raise Forbidden("model_not_allowed", model=entry.name)
         check_able((model for _, model in choices), needs)

@@ -189,6 +189,9 @@ def test_forwarded_requests_keep_their_markers_and_get_no_others() -> None:
         "system.0.cache_control.ttl: Extra inputs are not permitted",
         "Unknown field: cache_control",
         "'cache_control' is not supported by this model",
+        "不支持的参数 cache_control",
+        "This model does not support prompt caching",
+        "Prompt caching is not enabled for this account",
     ],
 )
 def test_a_provider_that_refuses_markers_gets_none(message: str) -> None:

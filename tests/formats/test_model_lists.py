@@ -389,6 +389,10 @@ def test_entries_that_are_no_models_are_left_out() -> None:
     assert only(body) == ListedModel("on")
 
 
+def test_an_entry_that_cannot_be_read_is_left_out() -> None:
+    assert models_in(b'{"data": [{"id": "a", "created": 1e400}, {"id": "m"}]}') == [ListedModel("m")]
+
+
 def test_names_are_sorted_and_each_is_there_once() -> None:
     body = json.dumps({"data": [{"id": "b"}, {"id": "a"}, {"id": "b", "context_length": 9}]}).encode()
     assert models_in(body) == [ListedModel("a"), ListedModel("b", context_window=9)]

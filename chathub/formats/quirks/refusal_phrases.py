@@ -48,9 +48,10 @@ STRICT_REFUSED = re.compile(
 )
 CACHE_POINT_REFUSED = re.compile(
     r"\bcache_control\b.{0,60}?(?:extra (?:inputs?|fields?)|unknown|unrecogni[sz]ed|unexpected|unsupported"
-    r"|(?:not|n't) (?:be )?(?:support|permit|allow|recogni))"
-    r"|(?:unknown|unrecogni[sz]ed|unexpected|unsupported|(?:not|n't) support\w*|no such).{0,40}?"
-    r"\bcache_control\b",
+    r"|(?:not|n't) (?:be )?(?:support|permit|allow|recogni)|不支持|未知)"
+    r"|(?:unknown|unrecogni[sz]ed|unexpected|unsupported|(?:not|n't) support\w*|no such|不支持|未知).{0,40}?"
+    r"\bcache_control\b"
+    r"|\bcaching (?:is )?not (?:supported|enabled|available)|(?:not|n't) support (?:prompt )?caching\b",
     re.IGNORECASE,
 )
 # strict tools have limits of number and size, and take not every kind of schema
