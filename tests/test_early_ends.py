@@ -30,8 +30,10 @@ def attempt(seconds: float | None = 10, failure: Failure | None = None, *, ended
     return made
 
 
-def ending(made: Attempt, *, early: bool = True, streamed: bool = True, most: int = 100_000) -> Ending:
-    return Ending(made, early, is_streamed=streamed, most=most)
+def ending(
+    made: Attempt, *, early: bool = True, streamed: bool = True, most: int = 100_000, behind: bool = False
+) -> Ending:
+    return Ending(made, early, streamed, most, behind)
 
 
 def used(usage: UsageCost) -> tuple[int, int, str]:
@@ -51,13 +53,18 @@ def test_unknown_model_is_charged_200_tokens_a_second_with_the_prompt() -> None:
 
 
 @pytest.mark.parametrize(
-    ("reported", "expected"), [(5000, (60, 5000, "reported")), (100, (60, 900, "mixed"))]
+    ("reported", "behind", "expected"),
+    [
+        (5000, True, (60, 5000, "reported")),
+        (100, True, (60, 900, "mixed")),
+        (100, False, (60, 100, "reported")),
+    ],
 )
-def test_count_in_the_middle_stands_unless_more_was_seen_since(
-    reported: int, expected: tuple[int, int, str]
+def test_count_in_the_middle_stands_unless_more_has_come_since(
+    reported: int, behind: bool, expected: tuple[int, int, str]
 ) -> None:
-    usage = Usage(prompt_tokens=60, completion_tokens=reported)
-    assert used(cost_of(MODEL, usage, Seen(50, 880, 20), ending(attempt(10)), OutputRates())) == expected
+    usage, seen = Usage(prompt_tokens=60, completion_tokens=reported), Seen(50, 880, 20)
+    assert used(cost_of(MODEL, usage, seen, ending(attempt(10), behind=behind), OutputRates())) == expected
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ from chathub.billing.output_rates import OutputRates
 from chathub.formats.events import Usage
 from chathub.formats.messages import Attempt
 from chathub.providers.catalog import ChatModel
+from chathub.upstream.failover import Progress
 
 
 class Seen(Struct, frozen=True):
@@ -29,12 +30,20 @@ class Ending(Struct, frozen=True):
 
     ``is_early``: ChatHub ended it before its provider had. ``is_streamed``: what the model says is seen as it
     is generated. ``most`` is the length of the reply that was reserved, in tokens.
+    ``is_behind``: output has come since the provider told the usage last.
     """
 
     attempt: Attempt | None
     is_early: bool
     is_streamed: bool
     most: int
+    is_behind: bool = False
+
+    @classmethod
+    def of(cls, progress: Progress, *, is_streamed: bool, most: int, is_too_long: bool = False) -> "Ending":
+        """The end of what has been read so far; ``is_too_long``: ChatHub reads no more of it."""
+        is_early = progress.was_ended_early or is_too_long
+        return cls(progress.attempt, is_early, is_streamed, most, progress.is_behind)
 
     @property
     def seconds(self) -> float | None:
@@ -57,8 +66,7 @@ def cost_of(
         if usage is None or usage.completion_tokens is None:
             streamed = ending.is_streamed
             output = output_until(model, seconds, seen, rates, ending.most, is_streamed=streamed)
-        elif usage.completion_tokens < seen.output + seen.reasoning:
-            # more came after the count
+        elif ending.is_behind and usage.completion_tokens < seen.output + seen.reasoning:
             usage = replace(usage, completion_tokens=None)
     was_sent = attempt is not None and attempt.may_be_charged
     return compute_cost(model, usage, seen.prompt, output, seen.reasoning, was_sent=was_sent)

@@ -62,7 +62,8 @@ class StreamDecoder(ABC):
     is no reply: nobody asked for it.
 
     ``done``: the last event has come; what the provider still sends need not be waited for. ``shows_error``:
-    an error has come in the form that this format's clients read. Nothing raises.
+    an error has come in the form that this format's clients read. ``is_behind``: output has come since the
+    usage was told last. Nothing raises.
     """
 
     # the fields that are read of a large object
@@ -80,7 +81,10 @@ class StreamDecoder(ABC):
         self._has_calls = False
         self._finish = ""  # the provider's word
         self._kept = 0  # characters of state
+        self._counts: dict[str, int] = {}  # the usage in the provider's words
+        self._has_new_counts = False  # in the event that is being decoded
         self._count_before: int | None = None  # of the output, before there was any
+        self.is_behind = False
         self.shows_error = False
         self.done = False
 
@@ -111,8 +115,13 @@ class StreamDecoder(ABC):
             for name, payload in self._parser.feed(data):
                 if self.done:
                     continue
+                known, self._has_new_counts = len(events), False
                 if len(payload) > _ORDINARY or not self._take_plain(name, payload, events):
                     self._take(name, payload, events)
+                if self._has_new_counts:
+                    self.is_behind = False
+                elif len(events) > known:
+                    self.is_behind = True
                 if not self._has_answer and not self._has_reasoning:
                     self._count_before = self._usage().completion_tokens
             self._emptiness.count(len(data), brought_something=bool(events) or self._parser.in_media)
@@ -159,6 +168,12 @@ class StreamDecoder(ABC):
     @abstractmethod
     def _usage(self) -> Usage:
         """The usage as far as the provider has reported it."""
+
+    def _keep_counts(self, usage: JsonObject) -> None:
+        """Keep the counts of a usage object; those that it lacks stay."""
+        if usage:
+            self._has_new_counts = True
+            fields.update_counts(self._counts, usage)
 
     def _sources(self) -> list[Source]:
         """What the response cites."""

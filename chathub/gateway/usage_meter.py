@@ -141,8 +141,7 @@ class UsageMeter(Progress):
         # of a reported count the longest prompt says whether it is possible
         prompt = self.prompt_estimate or self.longest_prompt
         seen = Seen(prompt, self._output.tokens, self._reasoning.tokens)
-        is_early = self.was_ended_early or self.is_too_long
-        ending = Ending(self.attempt, is_early, is_streamed=self.is_streamed, most=most)
+        ending = Ending.of(self, is_streamed=self.is_streamed, most=most, is_too_long=self.is_too_long)
         return cost_of(model, self.counted(self._usage), seen, ending, rates)
 
     def lesson(self, model: ChatModel, usage_cost: UsageCost) -> Lesson | None:

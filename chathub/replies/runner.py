@@ -192,8 +192,12 @@ class ReplyRunner:
 
 def _ending(reply: Reply, model: ChatModel) -> Ending:
     """How the last attempt at a reply ended."""
-    is_early = reply.was_ended_early or reply.is_too_long
-    return Ending(reply.attempt, is_early, is_streamed=model.supports_streaming, most=reply.turn.reply_tokens)
+    return Ending.of(
+        reply,
+        is_streamed=model.supports_streaming,
+        most=reply.turn.reply_tokens,
+        is_too_long=reply.is_too_long,
+    )
 
 
 def _end_reason(reply: Reply, final_status: FinalStatus) -> str:

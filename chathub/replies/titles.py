@@ -89,7 +89,7 @@ class Titles:
             candidate.model,
             generated.counted(generated.usage),
             seen,
-            Ending(generated.attempt, generated.was_ended_early, is_streamed=chat_request.stream, most=_MOST),
+            Ending.of(generated, is_streamed=chat_request.stream, most=_MOST),
             self._rates,
         )
         store = partial(

@@ -88,6 +88,11 @@ class Progress(ABC):
         return replace(usage, completion_tokens=None, total_tokens=None)
 
     @property
+    def is_behind(self) -> bool:
+        """Whether output has come since the provider told the usage last."""
+        return self.decoder is not None and self.decoder.is_behind
+
+    @property
     def was_ended_early(self) -> bool:
         """Whether ChatHub has ended the current attempt before its provider had."""
         return self.attempt is not None and (self.left.is_set() or not self.attempt.is_complete)

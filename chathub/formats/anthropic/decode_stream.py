@@ -103,7 +103,6 @@ class Decoder(StreamDecoder):
         self._open = _Block("")
         self._slots = 0
         self._citations = Citations()
-        self._counts: dict[str, int] = {}
 
     def _take_plain(self, name: str, payload: bytes, events: list[Event]) -> bool:
         try:
@@ -175,7 +174,7 @@ class Decoder(StreamDecoder):
             for name in _CACHED:
                 if name.partition(".")[0] in told:
                     self._counts.pop(name, None)
-        fields.update_counts(self._counts, told)
+        self._keep_counts(told)
 
     def _start(self, index: object, content: JsonObject, events: list[Event]) -> None:
         self._end_thoughts(events)

@@ -107,7 +107,6 @@ class Decoder(StreamDecoder):
         super().__init__(limit)
         self._calls: set[str] = set()
         self._prefix = secrets.token_hex(12)
-        self._counts: dict[str, int] = {}
         self._grounding = Grounding()
 
     def _take_plain(self, name: str, payload: bytes, events: list[Event]) -> bool:
@@ -134,7 +133,7 @@ class Decoder(StreamDecoder):
         if candidate.grounding or candidate.citations:
             self._grounding.keep(candidate.grounding, candidate.citations)
         if response.usage:
-            fields.update_counts(self._counts, response.usage)
+            self._keep_counts(response.usage)
         self._arrived = True
         return True
 
@@ -146,7 +145,7 @@ class Decoder(StreamDecoder):
     def _take_object(self, value: JsonObject, events: list[Event]) -> None:
         if self.done:
             return
-        fields.update_counts(self._counts, fields.as_object(value.get("usageMetadata")))
+        self._keep_counts(fields.as_object(value.get("usageMetadata")))
         candidate = _first_candidate(value.get("candidates"))
         parts = fields.as_object(candidate.get("content")).get("parts")
         for part in parts if isinstance(parts, list) else []:

@@ -119,7 +119,6 @@ class Decoder(StreamDecoder):
         self._halves = self._first.halves
         self._first_index: int | None = None
         self._others: dict[int, Choice] = {}
-        self._counts: dict[str, int] = {}
         self._reported = Usage()
         self._citations = Citations()
         self._failed = False
@@ -153,7 +152,7 @@ class Decoder(StreamDecoder):
         if choice.finish_reason:
             self._finish = choice.finish_reason
         if chunk.usage:
-            fields.update_counts(self._counts, chunk.usage)
+            self._keep_counts(chunk.usage)
         if chunk.citations or chunk.search_results or chunk.web_search or chunk.references:
             self._keep_lists(chunk)
         self._first_index = 0
@@ -164,7 +163,7 @@ class Decoder(StreamDecoder):
         """The last chunk but ``[DONE]`` of most streams: no choices, and the usage."""
         if chunk.choices is None or not chunk.usage or not self._streamed or chunk.may_be_error:
             return False
-        fields.update_counts(self._counts, chunk.usage)
+        self._keep_counts(chunk.usage)
         self._keep_lists(chunk)
         self._arrived = True
         return True
@@ -179,7 +178,7 @@ class Decoder(StreamDecoder):
     def _take_object(self, value: JsonObject, events: list[Event]) -> None:
         items = value.get("choices")
         choices = [fields.as_object(item) for item in items] if isinstance(items, list) else []
-        fields.update_counts(self._counts, fields.usage_object(value, choices[0] if choices else {}))
+        self._keep_counts(fields.usage_object(value, choices[0] if choices else {}))
         if self._failed:
             return
         for position, choice in enumerate(choices):
