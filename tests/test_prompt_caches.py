@@ -282,3 +282,21 @@ async def test_other_users_have_other_keys(
         for number in range(50)
     ]
     assert len(set(first)) == 5
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+async def test_chats_longer_than_what_is_read_of_them_begin_as_before(
+    client: TestClient, admin: Headers, user: Headers, provider: Provider, protocol: str
+) -> None:
+    await add(client, admin, provider.base_url, protocol, context_window=6000, max_tokens=500)
+    # the provider reports few tokens for long texts: by tokens all of the chat would fit
+    provider.script = replying(provider, protocol, "answer word " * 30)
+    sent, more = list[Any](), {}
+    for number in range(60):
+        status, body, _ = await chat(client, user, f"{number} " + "lorem ipsum " * 40, model="m", **more)
+        assert status == 200, body
+        more = {"conversation_id": body["conversation_id"]}
+        sent.append(provider.unmarked.get("messages") or provider.unmarked["contents"])
+    assert len(sent[-1]) < len(sent) * 2 - 1
+    stayed = [later[: len(before)] == before for before, later in zip(sent, sent[1:], strict=False)]
+    assert stayed.count(False) <= 10

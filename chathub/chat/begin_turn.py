@@ -10,7 +10,7 @@ from chathub.billing import budgets
 from chathub.billing.budgets import BudgetState, Reservation
 from chathub.billing.interrupted import Asked
 from chathub.chat import attachments, removal
-from chathub.chat.context import counts_of_history, images_made
+from chathub.chat.context import CHARACTERS, counts_of_history, images_made
 from chathub.chat.idempotency import RepeatedRequest, find_repeated_reply, remember_reply
 from chathub.chat.settle import as_it_ended
 from chathub.chat.title_text import title_of
@@ -182,7 +182,7 @@ def _decide(state: BudgetState, new_turn: NewTurn, history: Sequence[ContextMess
     counts = counts_of_history(
         history, images=new_turn.supports_vision, images_of_replies=new_turn.returns_images
     )
-    past = min(new_turn.longest(counts), new_turn.history_characters // 4)
+    past = min(new_turn.longest(counts), new_turn.history_characters // CHARACTERS)
     bound = replace(new_turn.bound, prompt=new_turn.bound.prompt + past)
     try:
         return _Decision(budgets.size_reservation(state, bound), prompt=bound.prompt)

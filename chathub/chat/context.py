@@ -29,6 +29,9 @@ from chathub.formats.text_counts import counts_of_text
 # the statuses of replies that are sent as history; a failed reply is not
 _SENT_STATUSES = ("done", "stopped", "interrupted")
 
+# characters of a history that are read for each token of the window
+CHARACTERS = 4
+
 Images = Mapping[int, Sequence[Image]]
 
 
@@ -63,7 +66,7 @@ def images_made(row: ContextMessage) -> int:
 
 
 def build(
-    history: Iterable[ContextMessage],
+    history: Sequence[ContextMessage],
     prompt: list[Message],
     images: Images,
     *,
@@ -75,21 +78,25 @@ def build(
     """The system prompt, the newest whole turns, and the prompt, in that order: all turns if they fit, else
     as many as ``newest_kept`` says.
 
-    ``history`` is the branch before the prompt, oldest first, and ``images`` are the images of its messages.
-    ``window`` is the model's context window and ``reply_room`` the part of it to keep free for the reply
-    (never more than half), both in tokens; ``tokens_of`` says how many tokens messages are. The system prompt
-    and the prompt are always sent, and with tool results also the turn that called the tools.
+    ``history`` is the branch before the prompt, oldest first, as far as it was read, and ``images`` are the
+    images of its messages. ``window`` is the model's context window and ``reply_room`` the part of it to keep
+    free for the reply (never more than half), both in tokens; ``tokens_of`` says how many tokens messages
+    are. The system prompt and the prompt are always sent, and with tool results also the turn that called the
+    tools.
     """
     first = [Message("system", system_prompt)] if system_prompt else []
     turns, calling = _turns(history, images)
     last = [*calling, *prompt] if prompt[0].role == "tool" else prompt
 
     def size_of(messages: list[Message]) -> int:
-        return tokens_of(counts_of_messages(messages))
+        # no more than is read of a history, or what is read would begin with another turn each time
+        characters = sum(len(message.text) for message in messages)
+        return max(tokens_of(counts_of_messages(messages)), characters // CHARACTERS)
 
     room = window - min(reply_room, window // 2) - size_of(first)
     sizes = ((turn_id, size_of(messages)) for turn_id, messages in reversed(turns))
-    kept = turns[len(turns) - newest_kept(sizes, size_of(last), room) :]
+    not_read = [(0, window + 1)] if history and history[0].parent_id is not None else []
+    kept = turns[len(turns) - newest_kept(chain(sizes, not_read), size_of(last), room) :]
     return [*first, *chain.from_iterable(messages for _, messages in kept), *last]
 
 

@@ -11,6 +11,7 @@ from chathub.accounts.caller import Caller
 from chathub.billing.budgets import BudgetOwner, UsageBound
 from chathub.billing.ledger import UsageCost
 from chathub.billing.token_weights import Lesson, TokenWeights
+from chathub.chat.context import CHARACTERS
 from chathub.clock import Month
 from chathub.database.rows.messages import ContextMessage
 from chathub.database.rows.output_rates import OutputRate
@@ -290,8 +291,7 @@ class TurnRequest(Struct, frozen=True):
             model=candidates.model.name if candidates else self.model,
             provider=candidates.model.provider_slug if candidates else "",
             key_id=candidates.first_key_id if candidates else None,
-            # no token is longer than four Latin characters by our estimate
-            history_characters=4 * candidates.model.context_window if candidates else 0,
+            history_characters=CHARACTERS * candidates.model.context_window if candidates else 0,
             supports_vision=candidates.model.supports_vision if candidates else False,
             returns_images=candidates is not None and _takes_own_images(candidates),
             refusal=self.refusal,

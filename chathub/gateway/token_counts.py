@@ -35,6 +35,8 @@ from chathub.upstream.fetch_media import Fetched
 _SECONDS = 20
 # counts of one user that providers do at once; more are estimated
 _AT_ONCE = 32
+# tokens of a prompt that are believed
+_MOST_TOKENS = 1_000_000_000
 # failures that are about the request or the model: an estimate would hide them
 _TOLD = ("upstream_refused", "content_filter", "model_unavailable", "model_retired")
 # statuses of a path that a provider does not have
@@ -170,7 +172,7 @@ class _Exchange:
                     body = await http.whole_body(response, http.LISTING)
                     self.passed = without_secrets(passed_headers(response.headers), [at.api_key])
         tokens = None if isinstance(body, Failure) else counting.decode_count(body)
-        if isinstance(body, Failure) or not tokens or tokens < 0:
+        if isinstance(body, Failure) or tokens is None or not 0 < tokens <= _MOST_TOKENS:
             return Failure.found(UNREADABLE, kind="empty", status=200)
         is_own = endpoint.wire_format == self._format.wire_format
         self.body = masked(body, at.api_key) if is_own else encode_count(tokens)

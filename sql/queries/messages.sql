@@ -88,7 +88,7 @@ SELECT messages.id, role, content, status, tool_calls, tool_call_id, state,
     (SELECT count(*) FROM message_images WHERE message_id = messages.id) AS image_count,
     (SELECT json_group_array(json_object('media_type', media_type, 'transcript', transcript, 'stored', stored))
         FROM (SELECT media_type, transcript, file_id IS NOT NULL AS stored FROM message_attachments
-        WHERE message_id = messages.id ORDER BY position)) AS attachments
+        WHERE message_id = messages.id ORDER BY position)) AS attachments, messages.parent_id
 FROM branch JOIN messages ON messages.id = branch.id
 ORDER BY depth DESC
 

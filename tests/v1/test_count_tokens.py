@@ -84,6 +84,7 @@ async def test_openai_does_not_count_and_the_estimate_says_so(
         (429, {"error": {"type": "rate_limit_error", "message": "slow down"}}),
         (500, {"error": {"message": "broken"}}),
         (200, {"input_tokens": 0}),
+        (200, {"input_tokens": 10**30}),
         (200, {"content": []}),
         (200, b"<html>"),
     ],

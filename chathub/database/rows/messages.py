@@ -97,7 +97,8 @@ class Text(Row, frozen=True):
 
 
 class ContextMessage(Row, frozen=True):
-    """A message of the branch that is sent to the provider; ``attachments`` is JSON."""
+    """A message of the branch that is sent to the provider; ``attachments`` is JSON. ``parent_id`` is the
+    message before it."""
 
     id: int
     role: str
@@ -108,6 +109,7 @@ class ContextMessage(Row, frozen=True):
     state: str
     image_count: int
     attachments: str = "[]"
+    parent_id: int | None = None
 
 
 class ShownMessage(Row, frozen=True):
