@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Literal
 
 from msgspec import Struct
+from msgspec.structs import asdict
 
 from chathub.clock import Month
 from chathub.database.transaction import Transaction
@@ -59,9 +60,7 @@ def compute_cost(
         return UsageCost()
     output_estimate += reasoning_estimate
     most = _MOST_TIMES * max(model.context_window, prompt_estimate + output_estimate)
-    source = _source(prompt, completion)
-    if _is_above(most, usage):
-        source = "clamped"
+    source = "clamped" if _is_above(most, usage) else _source(prompt, completion)
     cached, written = _count(usage.cached_tokens) or 0, _count(usage.cache_write_tokens) or 0
     prompt = min(max(prompt_estimate, cached + written) if prompt is None else prompt, most)
     completion = output_estimate if completion is None else min(completion, most)
@@ -179,9 +178,8 @@ def record_attempt(
     end_reason: str,
 ) -> None:
     """Enter one attempt; None where a crash left only its text, or its reservation with the ``key_id``."""
-    began = attempt.began if attempt else 0.0
+    began, ended = (attempt.began, attempt.ended or time.monotonic()) if attempt else (0.0, 0.0)
     requested = attempt_owner.requested_model
-    ended = (attempt.ended or time.monotonic()) if attempt else 0.0
     tx.run(
         tx.q.ledger.insert,
         at=month.now,
@@ -195,23 +193,14 @@ def record_attempt(
         requested_model=requested if requested != model.name else "",
         conversation_id=attempt_owner.conversation_id,
         message_id=attempt_owner.message_id,
-        prompt_tokens=usage_cost.prompt_tokens,
-        completion_tokens=usage_cost.completion_tokens,
-        reasoning_tokens=usage_cost.reasoning_tokens,
-        cached_tokens=usage_cost.cached_tokens,
-        cache_write_tokens=usage_cost.cache_write_tokens,
-        cache_write_1h_tokens=usage_cost.cache_write_1h_tokens,
-        counted_tokens=usage_cost.counted_tokens,
-        usage_source=usage_cost.usage_source,
         input_price=model.prices.input,
         cached_price=model.prices.cached,
         cache_write_price=model.prices.cache_write,
         cache_write_1h_price=model.prices.cache_write_1h,
         output_price=model.prices.output,
-        cost=usage_cost.cost,
-        savings=usage_cost.savings,
         first_token_ms=None if first_at is None else round((first_at - began) * 1000),
         duration_ms=round((ended - began) * 1000),
         end_reason=end_reason,
         http_status=attempt.failure.status if attempt and attempt.failure else 0,
+        **asdict(usage_cost),
     )

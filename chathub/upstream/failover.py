@@ -169,26 +169,41 @@ async def run(
                 raise refusal from None
             continue
         refusal = None
-        for endpoint in candidate.endpoints:
-            if endpoint.key_id in progress.excluded_keys:
-                continue
-            if progress.left.is_set():
-                return failure
-            record = Attempt(endpoint, candidate.model_name)
-            failure = await _attempted(progress, attempt, record)
-            await report(record)
-            if failure is None or progress.is_committed or progress.left.is_set():
-                return failure
-            next_step = meaning_of(failure).next_step
-            if next_step == "stop":
-                # its usage counts: the provider may have charged for it
-                return failure
-            progress.reset_attempt()
-            if next_step == "candidate":
-                break
+        failure, is_over = await _try_endpoints(candidate, progress, attempt, report, failure)
+        if is_over:
+            return failure
     if refusal is not None:
         raise refusal
     return failure
+
+
+async def _try_endpoints(
+    candidate: Candidate,
+    progress: Progress,
+    attempt: Callable[[Endpoint], Awaitable[Failure | None]],
+    report: Report,
+    failure: Failure | None,
+) -> tuple[Failure | None, bool]:
+    """Try a candidate's endpoints after a ``failure``; gives the last failure, and whether no other candidate
+    is to be tried."""
+    for endpoint in candidate.endpoints:
+        if endpoint.key_id in progress.excluded_keys:
+            continue
+        if progress.left.is_set():
+            return failure, True
+        record = Attempt(endpoint, candidate.model_name)
+        failure = await _attempted(progress, attempt, record)
+        await report(record)
+        if failure is None or progress.is_committed or progress.left.is_set():
+            return failure, True
+        next_step = meaning_of(failure).next_step
+        if next_step == "stop":
+            # its usage counts: the provider may have charged for it
+            return failure, True
+        progress.reset_attempt()
+        if next_step == "candidate":
+            break
+    return failure, False
 
 
 async def _attempted(
