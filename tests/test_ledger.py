@@ -125,6 +125,11 @@ def test_a_cache_that_was_only_written_saves_less_than_nothing() -> None:
     assert compute_cost(CACHING, Usage(1_000, 0, None, 0, 0, 1_000, 1_000), 1, 1, 0).savings == -3_000
 
 
+def test_thousands_of_absurd_replies_fit_into_the_databases_sums() -> None:
+    dearest = Prices.of(10**15, 10**15)
+    assert 9_000 * dearest.cost(10**9, 10**9) < 2**63 and 9_000 * dearest.most(10**9, 10**9) < 2**63
+
+
 def test_failure_before_any_output_costs_nothing() -> None:
     assert compute_cost(MODEL, None, 40, 0, 0) == UsageCost()
 

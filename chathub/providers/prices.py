@@ -6,6 +6,9 @@ from msgspec import Struct
 from msgspec.structs import astuple
 
 MILLION = 1_000_000
+# the most that a reply is said to cost, in millionths: an absurd price times an absurd count would make the
+# sums of the database overflow, and no settlement of that user could be stored any more
+_MOST = 10**15
 
 
 class Prices(Struct, frozen=True):
@@ -64,8 +67,8 @@ class Prices(Struct, frozen=True):
             + written_for_1h * self.cache_write_1h
             + completion * self.output
         )
-        return (exact + MILLION // 2) // MILLION
+        return min((exact + MILLION // 2) // MILLION, _MOST)
 
     def most(self, prompt: int, completion: int) -> int:
         """The most that a reply can cost, rounded up: all of its prompt may be written to the cache."""
-        return -(-(prompt * self.prompt + completion * self.output) // MILLION)
+        return min(-(-(prompt * self.prompt + completion * self.output) // MILLION), _MOST)
