@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from chathub.chat.turn import NOT_STORED, FinalStatus, Turn
+from chathub.chat.final_status import NOT_STORED, FinalStatus
+from chathub.chat.turn import Turn
 from chathub.formats.events import Finish, Text, ToolCallDelta, Usage
 from chathub.replies.reply import Reply
 from chathub.replies.state import TRANSITIONS, IllegalTransition, ReplyState

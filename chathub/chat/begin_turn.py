@@ -11,10 +11,11 @@ from chathub.billing.budgets import BudgetState, Reservation
 from chathub.billing.interrupted import Asked
 from chathub.chat import attachments, removal
 from chathub.chat.context import CHARACTERS, counts_of_history, images_made
+from chathub.chat.final_status import FinalStatus, status_columns
 from chathub.chat.idempotency import RepeatedRequest, find_repeated_reply, remember_reply
 from chathub.chat.settle import as_it_ended
 from chathub.chat.title_text import title_of
-from chathub.chat.turn import FinalStatus, NewTurn, Settlement, Turn, status_columns
+from chathub.chat.turn import NewTurn, Settlement, Turn
 from chathub.database.rows.conversations import Conversation
 from chathub.database.rows.messages import ContextMessage, MessagePlace, PastReply
 from chathub.database.transaction import Transaction

@@ -7,7 +7,8 @@ from msgspec.structs import replace
 
 from chathub.billing import budgets, ledger, output_rates, token_weights
 from chathub.billing.ledger import AttemptOwner
-from chathub.chat.turn import Kind, Settlement, Turn, status_columns
+from chathub.chat.final_status import status_columns
+from chathub.chat.turn import Kind, Settlement, Turn
 from chathub.database.rows.messages import ContextMessage, PastReply
 from chathub.database.transaction import Transaction
 from chathub.errors import NotFound

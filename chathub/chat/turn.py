@@ -12,6 +12,7 @@ from chathub.billing.budgets import BudgetOwner, UsageBound
 from chathub.billing.ledger import UsageCost
 from chathub.billing.token_weights import Lesson, TokenWeights
 from chathub.chat.context import CHARACTERS
+from chathub.chat.final_status import FinalStatus
 from chathub.clock import Month
 from chathub.database.rows.messages import ContextMessage
 from chathub.database.rows.output_rates import OutputRate
@@ -77,35 +78,6 @@ class Prompt(Struct, frozen=True):
         return Prompt(self.text[:_REFUSED_TEXT], results=tuple(results))
 
 
-class FinalStatus(Struct, frozen=True):
-    """How a reply ended, and why. ``status`` is the message's, ``http_status`` that of an error (else 0)."""
-
-    status: Literal["done", "stopped", "interrupted", "error"]
-    reason: Reason | None = None
-    http_status: int = 0
-    finish_reason: str = ""
-    retry_after: float | None = None
-
-
-def status_columns(final_status: FinalStatus | None) -> JsonObject:
-    """The columns of a message that say how the reply ended (None: it is still being generated)."""
-    if final_status is None:
-        return {
-            "status": "streaming",
-            "reason_json": "",
-            "error_status": 0,
-            "finish_reason": "",
-            "retry_after": None,
-        }
-    return {
-        "status": final_status.status,
-        "reason_json": final_status.reason.encoded() if final_status.reason else "",
-        "error_status": final_status.http_status,
-        "finish_reason": final_status.finish_reason,
-        "retry_after": final_status.retry_after,
-    }
-
-
 class NewTurn(Struct, frozen=True, kw_only=True):
     """A turn before it is stored.
 
@@ -153,8 +125,7 @@ class NewTurn(Struct, frozen=True, kw_only=True):
         return replace(self, refusal=refusal, prompt=prompt, options=options, is_incomplete=is_incomplete)
 
 
-# the final statuses of a reply that could not be stored yet, and of one whose text was dropped meanwhile
-NOT_STORED = FinalStatus("error", Reason("not_stored", {"what": Reason("reply_kept")}), 503, "not_stored")
+# the final status of a reply that could not be stored yet and whose text was dropped meanwhile
 _CUT = FinalStatus("interrupted", Reason("reply_partly_saved"), 503, "interrupted")
 
 

@@ -8,7 +8,8 @@ from msgspec import Struct
 
 from chathub.accounts.caller import Caller
 from chathub.app_keys import CALLER, CLOCK, DB, REMOVER, REPLIES
-from chathub.chat import branches, removal, settle, turn
+from chathub.chat import branches, removal, settle
+from chathub.chat.final_status import NOT_STORED
 from chathub.chat.title_text import title_of
 from chathub.chat.turn import Settlement
 from chathub.database.rows.conversations import ShownConversation
@@ -174,9 +175,9 @@ def _show_unstored(
         message.tool_calls = msgspec.json.decode(settlement.tool_calls or "[]")
         message.sources = sources_of(settlement.sources)
     if settlement is not None:
-        assert turn.NOT_STORED.reason is not None
-        message.status, message.reason = turn.NOT_STORED.status, turn.NOT_STORED.reason.text(language)
-        message.finish_reason, message.model = turn.NOT_STORED.finish_reason, settlement.model.name
+        assert NOT_STORED.reason is not None
+        message.status, message.reason = NOT_STORED.status, NOT_STORED.reason.text(language)
+        message.finish_reason, message.model = NOT_STORED.finish_reason, settlement.model.name
         if (usage_cost := settlement.usage_cost).usage_source:
             message.usage, message.cost = schemas.Usage.of(usage_cost), money(usage_cost.cost)
 

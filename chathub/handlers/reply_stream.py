@@ -8,7 +8,8 @@ import msgspec
 from aiohttp import web
 from msgspec import UNSET
 
-from chathub.chat.turn import FinalStatus, Kind
+from chathub.chat.final_status import FinalStatus
+from chathub.chat.turn import Kind
 from chathub.database.errors import DatabaseUnavailable
 from chathub.errors import ChatHubError
 from chathub.formats.messages import ToolCall

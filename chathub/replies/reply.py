@@ -7,7 +7,8 @@ from collections.abc import AsyncIterator
 import msgspec
 
 from chathub.billing.ledger import UsageCost
-from chathub.chat.turn import NOT_STORED, FinalStatus, Turn
+from chathub.chat.final_status import NOT_STORED, FinalStatus
+from chathub.chat.turn import Turn
 from chathub.database.rows.messages import StoredReply
 from chathub.formats.estimates import TokenCounter
 from chathub.formats.events import (

@@ -15,8 +15,9 @@ from chathub.billing.caps import reply_cap, reply_room
 from chathub.billing.early_ends import Ending, Seen, cost_of
 from chathub.billing.output_rates import OutputRates, lesson_of
 from chathub.billing.token_weights import Lesson, TokenWeights
-from chathub.chat import attachments, context, settle, turn
-from chathub.chat.turn import FinalStatus, Settlement, Turn
+from chathub.chat import attachments, context, settle
+from chathub.chat.final_status import NOT_STORED, FinalStatus
+from chathub.chat.turn import Settlement, Turn
 from chathub.clock import Clock
 from chathub.config import Config
 from chathub.database.database import Database
@@ -129,7 +130,7 @@ class ReplyRunner:
             reply.budget = await self._db.write_with_retry(settle.settle, reply.turn, settlement)
         except Exception as error:
             self._unstored.keep(reply, settlement, error)
-            return turn.NOT_STORED
+            return NOT_STORED
         reply.text.move(reader(self._db, reply.turn.message_id))
         return final_status
 

@@ -3,7 +3,7 @@
 import asyncio
 from functools import partial
 
-from chathub.chat.turn import FinalStatus
+from chathub.chat.final_status import FinalStatus
 from chathub.formats.messages import Endpoint
 from chathub.replies.reply import Reply
 from chathub.running.registry import Registry

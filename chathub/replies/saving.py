@@ -11,7 +11,8 @@ from chathub.billing.early_ends import Seen
 from chathub.billing.interrupted import Crash
 from chathub.billing.ledger import compute_cost
 from chathub.chat import settle
-from chathub.chat.turn import FinalStatus, Settlement, Turn
+from chathub.chat.final_status import FinalStatus
+from chathub.chat.turn import Settlement, Turn
 from chathub.clock import Month
 from chathub.database.database import Database
 from chathub.database.errors import DatabaseUnavailable

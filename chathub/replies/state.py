@@ -1,12 +1,12 @@
 """The states of a reply in memory, and the transitions between them.
 
 The message's column and the wire have five words. The states before the end are ``streaming`` there; an
-``unstored`` reply is ``streaming`` in the column and an ``error`` on the wire (``turn.NOT_STORED``).
+``unstored`` reply is ``streaming`` in the column and an ``error`` on the wire (``final_status.NOT_STORED``).
 """
 
 from enum import Enum
 
-from chathub.chat.turn import FinalStatus
+from chathub.chat.final_status import FinalStatus
 from chathub.database.rows.messages import StoredReply
 from chathub.sentences import Reason
 

@@ -16,7 +16,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from scripted import Provider, chunk, data, reply
 
-from chathub.chat.turn import FinalStatus, Turn
+from chathub.chat.final_status import FinalStatus
+from chathub.chat.turn import Turn
 from chathub.config import Config
 from chathub.database.errors import DatabaseUnavailable
 from chathub.formats.events import Reasoning, Text

@@ -13,7 +13,8 @@ from aiohttp.test_utils import TestClient
 from chats import Headers, add_model, chat, messages_of, stream, text_of, until
 from scripted import DONE, Provider, chunk, data, reply, usage
 
-from chathub.chat.turn import FinalStatus, Turn
+from chathub.chat.final_status import FinalStatus
+from chathub.chat.turn import Turn
 from chathub.formats import anthropic, gemini, openai
 from chathub.formats.events import Failure, Reasoning, Text
 from chathub.formats.loose_json import ToolCalls

@@ -9,10 +9,9 @@ from chathub.formats.anthropic.encode_request import (
     encode_request,
     fetches,
     headers,
-    is_at,
-    models_url,
 )
 from chathub.formats.anthropic.encode_stream import Encoder, encode_body, encode_error
+from chathub.formats.anthropic.urls import is_at, models_url
 
 __all__ = [
     "LACKED_FIELDS",

@@ -12,11 +12,11 @@ from chathub.formats.anthropic.addresses import parts_by_address, with_replaced
 from chathub.formats.anthropic.complete_messages import completed
 from chathub.formats.anthropic.decode_request import decode_fields, decode_head, request_of
 from chathub.formats.anthropic.decode_stream import Decoder, decode_body
-from chathub.formats.anthropic.encode_request import chat_url
 from chathub.formats.anthropic.encode_request import headers as headers_of
 from chathub.formats.anthropic.encode_stream import Encoder, encode_body
 from chathub.formats.anthropic.forward import described, with_quirks
 from chathub.formats.anthropic.repair import repaired
+from chathub.formats.anthropic.urls import chat_url
 from chathub.formats.anthropic.whole_and_stream import events_of, whole_of
 from chathub.formats.client_format import ClientFormat, Recall
 from chathub.formats.client_request import ClientRequest

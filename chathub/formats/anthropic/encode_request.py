@@ -6,13 +6,13 @@ messages, and the length of the reply is required.
 """
 
 import re
-from urllib.parse import urlsplit
 
 import msgspec
 
 from chathub.formats import request_parts, structured_output, urls
 from chathub.formats.anthropic import cache_markers, thinking
 from chathub.formats.anthropic.system import system_blocks
+from chathub.formats.anthropic.urls import chat_url
 from chathub.formats.cache_points import FIELD, marked, points_in
 from chathub.formats.call_ids import with_unique_ids
 from chathub.formats.loose_json import as_object
@@ -43,7 +43,6 @@ LACKED_FIELDS: tuple[str, ...] = ("seed", "presence_penalty", "frequency_penalty
 
 Block = JsonObject
 
-_ITS_PATH = re.compile(r"/anthropic(/v1)?$|/v1/messages$")
 _BAD_IN_ID = re.compile(r"[^a-zA-Z0-9_-]")
 _STAND_IN = "…"  # in place of a missing first user message: an empty one is refused
 
@@ -96,28 +95,9 @@ def _is_taken(part: File | Audio) -> bool:
     return bool(part.url) or part.media_type in (PDF, "text/plain")
 
 
-def chat_url(base_url: str) -> str:
-    """The URL of messages. Raises ``ValueError`` (``urls.origin``)."""
-    parts, path = request_parts.split_base(base_url)
-    if not path.endswith("/messages"):
-        path = request_parts.with_version(path, "/v1") + "/messages"
-    return request_parts.join(parts, path, parts.query)
-
-
-def models_url(base_url: str) -> str:
-    """Where the models are listed. Raises ``ValueError`` (``urls.origin``)."""
-    parts = urlsplit(chat_url(base_url))
-    return request_parts.join(parts, parts.path.removesuffix("/messages") + "/models", "limit=1000")
-
-
 def fetches(part: Image | File, quirks: Quirks) -> bool:
     """Whether a provider fetches an image or document by its address: over https only."""
     return part.url[:6].lower() == "https:" and quirks.takes_addresses
-
-
-def is_at(host: str, path: str) -> bool:
-    """Whether a base URL is Anthropic's; other providers offer its format under a path of its own."""
-    return host == "api.anthropic.com" or _ITS_PATH.search(path) is not None
 
 
 def _thinks(body: JsonObject) -> bool:
