@@ -55,10 +55,9 @@ def compute_cost(
     """
     usage = usage or Usage(reasoning_tokens=reasoning_estimate)
     prompt, completion = _count(usage.prompt_tokens), _count(_completion(usage))
-    has_nothing = prompt is None and completion is None and not output_estimate and not reasoning_estimate
-    if has_nothing and not was_sent:
-        return UsageCost()
     output_estimate += reasoning_estimate
+    if prompt is None and completion is None and not output_estimate and not was_sent:
+        return UsageCost()
     most = _MOST_TIMES * max(model.context_window, prompt_estimate + output_estimate)
     source = "clamped" if _is_above(most, usage) else _source(prompt, completion)
     cached, written = _count(usage.cached_tokens) or 0, _count(usage.cache_write_tokens) or 0

@@ -4,7 +4,7 @@ A format's own ``Decoder`` says what its JSON objects mean.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import ClassVar
 
 import msgspec
@@ -19,12 +19,12 @@ from chathub.formats.events import (
     Finish,
     Reasoning,
     Source,
-    State,
     Text,
     ToolCallDelta,
     Usage,
 )
 from chathub.formats.failures import error_bodies
+from chathub.formats.state_room import StateRoom
 from chathub.schemas.json import JsonObject
 from chathub.text import well_formed
 
@@ -37,8 +37,6 @@ BROKEN = "upstream_broke_off"
 # in ``finish_words``: the model did not end, its server did
 BROKEN_OFF = "broken_off"
 
-# characters of state that is kept for one response; of more nothing is kept
-STATE = 1024 * 1024
 # bytes of the largest event that is decoded the fast way
 _ORDINARY = 65_536
 
@@ -80,7 +78,7 @@ class StreamDecoder(ABC):
         self._has_answer = False  # some text, tool call or attachment
         self._has_calls = False
         self._finish = ""  # the provider's word
-        self._kept = 0  # characters of state
+        self._state_room = StateRoom()
         self._counts: dict[str, int] = {}  # the usage in the provider's words
         self._has_new_counts = False  # in the event that is being decoded
         self._count_before: int | None = None  # of the output, before there was any
@@ -218,20 +216,6 @@ class StreamDecoder(ABC):
     def _is_ours(self, name: str, text: str) -> bool:
         """Whether an event must be readable: the content of an event of another name may be anything."""
         return not name or text[0] in "{["
-
-    def _keep(self, text: object) -> str:
-        """A piece of the state; empty once there is too much of it."""
-        kept = well_formed(fields.as_string(text))
-        self._kept += len(kept)
-        return kept if self._kept < STATE else ""
-
-    def _bounded(self, state: State, size: int) -> Iterator[State]:
-        """A state of so many characters; reasoning details that are too long are not kept at all."""
-        had_room, self._kept = self._kept < STATE, self._kept + size
-        if self._kept < STATE:
-            yield state
-        elif had_room:
-            yield State({"openrouter": None})
 
     def _say(self, kind: type[Text] | type[Reasoning], text: object, events: list[Event]) -> str:
         said = well_formed(fields.as_string(text))

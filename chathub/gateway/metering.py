@@ -83,8 +83,8 @@ class Metering:
         bound = UsageBound.of(candidates, prompt, requested, choices)
         request = self._registered(caller, candidates, kind)
         asked = Asked.of(kind, candidates, prompt)
-        work = self._db.write(reserve, owner, bound, asked, self._settlement_queue.reservations)
-        reserving = asyncio.ensure_future(work)
+        ended = self._settlement_queue.reservations
+        reserving = asyncio.ensure_future(self._db.write(reserve, owner, bound, asked, ended))
         request.settle = partial(self._settle_once, reserving, request)
         try:
             reserved = await asyncio.shield(reserving)

@@ -106,8 +106,7 @@ async def pipe(
         # a reply that is not whole must not look so
         unsent = splitter.without(unsent, client_format.is_last_event)
         if not meter_feed.shows_error:
-            # a separate event, even after an event that was forwarded in part
-            unsent += b"\n\n" + client_format.encoder(client_format.model, 0).feed([public(failure)])
+            unsent += _error_event(client_format, public(failure))
     else:
         text, unsent = splitter.at(unsent, client_format.is_last_event)
         await sink.write(text)
@@ -116,6 +115,11 @@ async def pipe(
     if meter_feed.is_over and not failure:
         await http.drain(upstream)
     return failure
+
+
+def _error_event(client_format: ClientFormat, failure: Failure) -> bytes:
+    """A failure as an event of its own, even after an event that was forwarded in part."""
+    return b"\n\n" + client_format.encoder(client_format.model, 0).feed([failure])
 
 
 async def _forward_events(

@@ -1,6 +1,5 @@
 """A reply: what has come of it, its state, and any number of followers with a cursor each."""
 
-import asyncio
 import time
 from collections.abc import AsyncIterator
 
@@ -29,6 +28,7 @@ from chathub.formats.sources import Insertions
 from chathub.limits.reply_memory import MemoryLease
 from chathub.providers.catalog import ChatModel
 from chathub.replies.cursor import Cursor, Part, after, merged
+from chathub.replies.followers import Followers
 from chathub.replies.sources import shown
 from chathub.replies.state import ReplyState, stored_status
 from chathub.replies.text import ReplyText
@@ -87,7 +87,7 @@ class Reply(Progress):
         self._state = ReplyState.BEGINNING
         # characters that it may still grow; negative when it was cut
         self._room = limit
-        self._waiting: list[asyncio.Future[None]] = []
+        self._followers = Followers()
 
     @classmethod
     def stored(cls, row: StoredReply, user_id: int) -> "Reply":
@@ -259,21 +259,12 @@ class Reply(Progress):
 
     def wake(self) -> None:
         """Wake every follower: for new parts, for the end, or for its heartbeat."""
-        waiting, self._waiting = self._waiting, []
-        for future in waiting:
-            if not future.done():
-                future.set_result(None)
-
-    async def _change(self) -> None:
-        """Wait for the next wake-up."""
-        future = asyncio.get_running_loop().create_future()
-        self._waiting.append(future)
-        await future
+        self._followers.wake()
 
     async def finished(self) -> None:
         """Wait until the reply has ended and is stored."""
         while not self.has_ended:
-            await self._change()
+            await self._followers.wait()
 
     async def follow(self, cursor: Cursor) -> AsyncIterator[list[Part]]:
         """What a client at ``cursor`` has not received, as runs of one kind, until the end; an empty list
@@ -303,6 +294,6 @@ class Reply(Progress):
             elif self.has_ended:
                 return
             else:
-                await self._change()
+                await self._followers.wait()
                 if position == self.text.length and not self.has_ended:
                     yield []

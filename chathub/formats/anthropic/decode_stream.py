@@ -187,8 +187,8 @@ class Decoder(StreamDecoder):
             self._citations.length += len(self._say(Text, content.get("text"), events))
         elif block.kind in ("thinking", "redacted_thinking"):
             block.said = bool(self._say(Reasoning, content.get("thinking"), events))
-            block.signature = self._keep(content.get("signature"))
-            block.data = self._keep(content.get("data"))
+            block.signature = self._state_room.keep(content.get("signature"))
+            block.data = self._state_room.keep(content.get("data"))
         elif block.kind == "tool_use":
             block.slot, self._slots = self._slots, self._slots + 1
             # in a stream the input is empty here and comes in pieces; in a whole response it is complete
@@ -212,7 +212,7 @@ class Decoder(StreamDecoder):
             case "thinking_delta":
                 block.said |= bool(self._say(Reasoning, delta.get("thinking"), events))
             case "signature_delta":
-                block.signature += self._keep(delta.get("signature"))
+                block.signature += self._state_room.keep(delta.get("signature"))
             case "input_json_delta" if block.kind == "tool_use":
                 if arguments := fields.as_string(delta.get("partial_json")):
                     block.whole_input = ""

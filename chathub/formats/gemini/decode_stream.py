@@ -177,7 +177,7 @@ class Decoder(StreamDecoder):
                 own["own_id"] = True
             else:
                 call_id = self._new_id()
-            if kept := self._keep(signature):
+            if kept := self._state_room.keep(signature):
                 own["signature"] = kept
             if own:
                 events.append(State({"gemini": {**own, "call": len(self._calls)}}))
@@ -196,7 +196,7 @@ class Decoder(StreamDecoder):
 
     def _sign_text(self, text: str, signature: object, events: list[Event]) -> None:
         """The signature of a text, or of a part that has nothing else."""
-        if kept := self._keep(signature):
+        if kept := self._state_room.keep(signature):
             alone = {} if text else {"alone": True}
             events.append(State({"gemini": {"signature": kept, **alone}}))
 

@@ -214,7 +214,7 @@ class Decoder(StreamDecoder):
     def _counted(self, events: Iterable[Output]) -> Iterator[Output]:
         for event in events:
             if isinstance(event, State):
-                yield from self._bounded(event, state_fields.size_of(event.data))
+                yield from self._state_room.bounded(event, state_fields.size_of(event.data))
                 continue
             self._has_reasoning |= isinstance(event, Reasoning)
             self._has_answer |= not isinstance(event, Reasoning)
