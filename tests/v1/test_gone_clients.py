@@ -334,10 +334,18 @@ LAST = {CHAT: b"[DONE]", MESSAGES: b'"message_stop"'}
 
 
 @each_way
+@pytest.mark.parametrize("supports_streaming", [True, False])
 async def test_usage_is_in_the_ledger_before_the_last_event_goes_out(
-    client: TestClient, config: Config, admin: Headers, provider: Provider, path: str, protocol: str
+    client: TestClient,
+    config: Config,
+    admin: Headers,
+    provider: Provider,
+    path: str,
+    protocol: str,
+    supports_streaming: bool,
 ) -> None:
-    await add(client, admin, provider.base_url, protocol)
+    """Also of a whole reply that is sent to a client that requested a stream."""
+    await add(client, admin, provider.base_url, protocol, supports_streaming=supports_streaming)
     provider.script = replying(provider, protocol, "hello")
     with closing(sqlite3.connect(config.database)) as database:
         async with client.post(path, json=ASKED | {"stream": True}, headers=admin) as response:
