@@ -357,6 +357,27 @@ async def test_usage_is_in_the_ledger_before_the_last_event_goes_out(
             response.close()
 
 
+async def test_failure_after_heartbeats_is_in_the_ledger_before_its_event_goes_out(
+    client: TestClient, config: Config, admin: Headers, provider: Provider
+) -> None:
+    await add(client, admin, provider.base_url)
+    beaten = asyncio.Event()
+
+    async def refuse(_: web.Request) -> web.StreamResponse:
+        await beaten.wait()
+        return web.json_response({"error": {"message": "no"}}, status=400)
+
+    provider.script = refuse
+    with closing(sqlite3.connect(config.database)) as database:
+        async with client.post(MESSAGES, json=ASKED | {"stream": True}, headers=admin) as response:
+            received = await response.content.readany()
+            beaten.set()
+            async with asyncio.timeout(30):
+                while b'"error"' not in received:
+                    received += await response.content.readany()
+            assert database.execute("SELECT http_status FROM ledger").fetchall() == [(400,)]
+
+
 @each_way
 async def test_text_and_at_last_the_end_go_out_while_the_database_is_locked(
     client: TestClient, config: Config, admin: Headers, provider: Provider, path: str, protocol: str
