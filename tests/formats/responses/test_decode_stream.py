@@ -1,0 +1,385 @@
+"""The decoder of providers that have OpenAI's Responses: the grammar, and how servers differ from it."""
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from msgspec.structs import replace
+
+from chathub.formats.events import (
+    Attachment,
+    Event,
+    Failure,
+    Finish,
+    Reasoning,
+    Source,
+    State,
+    Text,
+    ToolCallDelta,
+    Usage,
+)
+from chathub.formats.reasoning import seal
+from chathub.formats.responses.decode_stream import NO_RESPONSE, Decoder, decode_body
+
+PIXEL = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
+USAGE = {
+    "input_tokens": 100,
+    "input_tokens_details": {"cached_tokens": 40, "cache_write_tokens": 10},
+    "output_tokens": 30,
+    "output_tokens_details": {"reasoning_tokens": 20},
+    "total_tokens": 130,
+}
+TOLD = Usage(100, 30, 130, 20, 40, 10, 0)
+CUT = Failure.found("upstream_cut", kind="cut", status=200)
+
+REASONING = {
+    "id": "rs_1",
+    "type": "reasoning",
+    "summary": [{"type": "summary_text", "text": "Let me"}, {"type": "summary_text", "text": "see"}],
+    "encrypted_content": "gAAAA",
+}
+CITED = {"type": "url_citation", "url": "https://a.example/", "title": "A", "start_index": 0, "end_index": 2}
+MESSAGE = {
+    "id": "msg_1",
+    "type": "message",
+    "role": "assistant",
+    "status": "completed",
+    "content": [
+        {"type": "output_text", "text": "你好", "annotations": []},
+        {"type": "output_text", "text": "世界", "annotations": [CITED]},
+    ],
+}
+CALL = {
+    "id": "fc_1",
+    "type": "function_call",
+    "call_id": "call_1",
+    "name": "look",
+    "arguments": '{"at": "it"}',
+}
+CUSTOM = {"id": "ctc_1", "type": "custom_tool_call", "call_id": "call_2", "name": "patch", "input": 'a\n"b"'}
+SEARCH = {"id": "ws_1", "type": "web_search_call", "status": "completed", "action": {"type": "search"}}
+OUTPUT = [REASONING, SEARCH, MESSAGE, CALL, CUSTOM]
+
+
+def response(status: str = "completed", **more: Any) -> dict[str, Any]:
+    return {"id": "resp_1", "object": "response", "status": status, "output": [], "usage": None, **more}
+
+
+def whole(output: list[Any], status: str = "completed", **more: Any) -> dict[str, Any]:
+    return response(status, output=output, usage=USAGE, **more)
+
+
+def event(kind: str, **fields: Any) -> dict[str, Any]:
+    return {"type": f"response.{kind}", **fields}
+
+
+def end(status: str = "completed", output: Any = (), **more: Any) -> dict[str, Any]:
+    return event(status, response=response(status, output=list(output), usage=USAGE, **more))
+
+
+def deltas(index: int, item: dict[str, Any]) -> list[dict[str, Any]]:
+    """The events between those that begin and end an item."""
+    at = {"output_index": index, "item_id": item["id"]}
+    found = []
+    for number, part in enumerate(item.get("summary", [])):
+        for text in part["text"]:
+            found.append(event("reasoning_summary_text.delta", **at, summary_index=number, delta=text))
+        found.append(event("reasoning_summary_text.done", **at, summary_index=number, text=part["text"]))
+    for number, part in enumerate(item.get("content", [])):
+        for text in part["text"]:
+            found.append(event("output_text.delta", **at, content_index=number, delta=text))
+        for annotation in part["annotations"]:
+            more = {"annotation": annotation, "annotation_index": 0}
+            found.append(event("output_text.annotation.added", **at, content_index=number, **more))
+        found.append(event("output_text.done", **at, content_index=number, text=part["text"]))
+        found.append(event("content_part.done", **at, content_index=number, part=part))
+    for field, kind in (("arguments", "function_call_arguments"), ("input", "custom_tool_call_input")):
+        if field in item:
+            found += [event(f"{kind}.delta", **at, delta=piece) for piece in item[field]]
+            found.append(event(f"{kind}.done", **at, **{field: item[field]}))
+    return found
+
+
+def begun(index: int, item: dict[str, Any]) -> dict[str, Any]:
+    empty = {name: type(value)() if name in ("content", "summary", "arguments", "input") else value
+             for name, value in item.items() if name != "encrypted_content"}  # fmt: skip
+    return event("output_item.added", output_index=index, item=empty)
+
+
+def done(index: int, item: dict[str, Any]) -> dict[str, Any]:
+    return event("output_item.done", output_index=index, item=item)
+
+
+def all_of(output: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The whole stream of a response with these items."""
+    stream = [event("created", response=response("in_progress"))]
+    for index, item in enumerate(output):
+        stream += [begun(index, item), *deltas(index, item), done(index, item)]
+    return [*stream, end(output=output)]
+
+
+def named(*events: dict[str, Any]) -> bytes:
+    return b"".join(
+        b"event: %b\ndata: %b\n\n" % (each["type"].encode(), json.dumps(each).encode()) for each in events
+    )
+
+
+def data(*events: Any) -> bytes:
+    return b"".join(b"data: %b\n\n" % json.dumps(each).encode() for each in events)
+
+
+def read(*pieces: bytes) -> list[Event]:
+    decoder = Decoder()
+    return [found for piece in pieces for found in decoder.feed(piece)] + decoder.close()
+
+
+def joined(events: list[Event]) -> list[Any]:
+    """Events with the pieces of a text, and those of a call, in one."""
+    found: list[Any] = []
+    calls: dict[int, int] = {}
+    for each in events:
+        last = found[-1] if found else None
+        if isinstance(each, Text | Reasoning) and type(each) is type(last):
+            found[-1] = replace(last, text=last.text + each.text)
+        elif isinstance(each, ToolCallDelta) and each.index in calls:
+            known = found[calls[each.index]]
+            assert not each.id and not each.name
+            found[calls[each.index]] = replace(known, arguments=known.arguments + each.arguments)
+        else:
+            if isinstance(each, ToolCallDelta):
+                calls[each.index] = len(found)
+            found.append(each)
+    return found
+
+
+EXPECTED = [
+    Reasoning("Let me\n\nsee"),
+    State({"responses": {"id": "rs_1", "encrypted_content": "gAAAA"}}),
+    State({"responses_item": SEARCH}),
+    Text("你好世界"),
+    ToolCallDelta(0, "call_1", "look", '{"at": "it"}'),
+    ToolCallDelta(1, "call_2", "patch", '{"input":"a\\n\\"b\\""}'),
+    Source("A", "https://a.example/", "", 2, 4),
+    TOLD,
+    Finish("tool_calls"),
+]
+
+
+def test_stream_and_whole_body_give_the_same_events() -> None:
+    assert joined(read(named(*all_of(OUTPUT)))) == EXPECTED
+    assert joined(decode_body(json.dumps(whole(OUTPUT)).encode())) == EXPECTED
+
+
+@given(st.lists(st.integers(0, 10_000), max_size=12))
+@settings(deadline=None)
+def test_any_split_of_the_bytes_gives_the_same_events(cuts: list[int]) -> None:
+    stream = named(*all_of(OUTPUT))
+    places = sorted({0, len(stream), *(cut % len(stream) for cut in cuts)})
+    pieces = [stream[start:stop] for start, stop in zip(places, places[1:], strict=False)]
+    assert joined(read(*pieces)) == EXPECTED
+    assert joined(decode_body(stream)) == EXPECTED
+
+
+def without(*words: str) -> list[dict[str, Any]]:
+    """The whole stream without the events whose name ends in one of these words."""
+    return [each for each in all_of(OUTPUT) if not each["type"].endswith(words)]
+
+
+def changed(**changes: Any) -> list[dict[str, Any]]:
+    """The whole stream with other fields of the events: None takes one away."""
+    stream = all_of(OUTPUT)
+    for number, each in enumerate(stream):
+        for name, value in changes.items():
+            if name in each:
+                each[name] = value(number) if callable(value) else value
+                if each[name] is None:
+                    del each[name]
+    return stream
+
+
+@pytest.mark.parametrize(
+    "stream",
+    [
+        pytest.param(without("created"), id="no beginning"),
+        pytest.param(without(".delta"), id="no deltas"),
+        pytest.param(without(".delta", "part.done", "text.done", "arguments.done"), id="only whole items"),
+        pytest.param([end(output=OUTPUT)], id="only the end"),
+        pytest.param([*without("completed"), end()], id="an end without output"),
+        pytest.param([*without("completed"), end(output=OUTPUT[2:])], id="an end without reasoning"),
+        pytest.param(without("item.done"), id="items that are not done"),
+        pytest.param(without("item.added"), id="items that are not added"),
+        pytest.param(changed(item_id=None, output_index=None), id="no places"),
+        pytest.param(changed(output_index=0), id="one place for all"),
+        pytest.param(changed(item_id=lambda number: f"id_{number}"), id="another id for each event"),
+        pytest.param([*all_of(OUTPUT), *all_of(OUTPUT)], id="events after the end"),
+    ],
+)
+def test_servers_that_leave_events_out_say_all_of_it_once(stream: list[dict[str, Any]]) -> None:
+    found = joined(read(data(*stream), b"data: [DONE]\n\n"))
+    assert sorted(map(repr, found)) == sorted(map(repr, EXPECTED))
+
+
+def test_event_names_count_where_the_data_has_no_type() -> None:
+    stream = b"".join(
+        b"event: %b\ndata: %b\n\n"
+        % (each["type"].encode(), json.dumps({k: v for k, v in each.items() if k != "type"}).encode())
+        for each in all_of([MESSAGE])
+    )
+    assert joined(read(stream))[0] == Text("你好世界")
+
+
+def test_refusals_are_texts_that_decline() -> None:
+    part = {"type": "refusal", "refusal": "I will not"}
+    item = {"id": "msg_1", "type": "message", "content": [part]}
+    streamed = [event("refusal.delta", output_index=0, content_index=0, delta="I will"), done(0, item), end()]
+    expected = [Text("I will not", True), TOLD, Finish("stop")]
+    found = read(named(*streamed))
+    assert found[:2] == [Text("I will", True), Text(" not", True)] and found[2:] == expected[1:]
+    assert decode_body(json.dumps(whole([item])).encode()) == expected
+
+
+def test_reasoning_itself_and_not_its_summary_is_read_where_it_came_first() -> None:
+    item = {"id": "rs_1", "type": "reasoning", "summary": [{"type": "summary_text", "text": "short"}]}
+    item["content"] = [{"type": "reasoning_text", "text": "all of it"}]
+    at = {"output_index": 0, "item_id": "rs_1"}
+    stream = named(
+        event("reasoning_text.delta", **at, content_index=0, delta="all "),
+        event("reasoning_summary_text.delta", **at, summary_index=0, delta="short"),
+        done(0, item),
+        end(output=[item, MESSAGE]),
+    )
+    assert joined(read(stream))[0] == Reasoning("all of it")
+
+
+def test_what_chathub_has_sealed_is_the_state_that_it_was() -> None:
+    state = {"anthropic": {"signature": "sig"}}
+    item = {**REASONING, "encrypted_content": seal.seal(state)}
+    assert State(state) in read(named(*all_of([item, MESSAGE])))
+
+
+def test_images_are_attachments_and_items_without_one_are_states() -> None:
+    image = {"id": "ig_1", "type": "image_generation_call", "result": PIXEL, "output_format": "png"}
+    partial = event("image_generation_call.partial_image", partial_image_b64=PIXEL, output_index=0)
+    found = read(named(begun(0, image), partial, done(0, image), end(output=[image])))
+    assert [type(each) for each in found] == [Attachment, Usage, Finish]
+    assert isinstance(found[0], Attachment) and found[0].media_type == "image/png" and found[0].data
+    failed = {"id": "ig_1", "type": "image_generation_call", "result": None, "status": "failed"}
+    assert State({"responses_item": failed}) in read(named(done(0, failed), end()))
+
+
+def test_long_images_are_read() -> None:
+    image = {"id": "ig_1", "type": "image_generation_call", "result": "A" * 3_000_000}
+    stream = named(done(0, image), end(output=[image]))
+    found = read(*[stream[at : at + 65_536] for at in range(0, len(stream), 65_536)])
+    assert [len(each.data) for each in found if isinstance(each, Attachment)] == [2_250_000]
+
+
+def test_long_whole_bodies_are_read() -> None:
+    item = {**MESSAGE, "content": [{"type": "output_text", "text": "长" * 100_000, "annotations": []}]}
+    item["content"][0]["logprobs"] = [{"token": "a", "bytes": [1, 2, 3]}] * 20_000
+    assert decode_body(json.dumps(whole([item, CALL])).encode())[0] == Text("长" * 100_000)
+
+
+@pytest.mark.parametrize(
+    ("ending", "finish"),
+    [
+        (end("incomplete", incomplete_details={"reason": "max_output_tokens"}), Finish("length")),
+        (end("incomplete", incomplete_details={"reason": "content_filter"}), Finish("content_filter")),
+        (end("incomplete", incomplete_details={"reason": "something new"}), Finish("length")),
+        (end("incomplete"), Finish("length")),
+        (end("completed"), Finish("stop")),
+    ],
+)
+def test_reasons_of_an_end(ending: dict[str, Any], finish: Finish) -> None:
+    assert read(named(begun(0, MESSAGE), *deltas(0, MESSAGE), ending))[-2:] == [TOLD, finish]
+
+
+def test_finish_reason_of_calls_that_are_cut_by_the_length_is_the_length() -> None:
+    incomplete = end("incomplete", incomplete_details={"reason": "max_output_tokens"})
+    assert read(named(begun(0, CALL), *deltas(0, CALL), incomplete))[-1] == Finish("length")
+
+
+def test_stream_that_ends_without_its_last_event_is_cut() -> None:
+    assert read(named(*all_of(OUTPUT)[:-1]))[-1] == CUT
+
+
+def test_failed_responses_have_their_error_and_their_usage() -> None:
+    error = {"code": "server_error", "message": "it broke"}
+    ending = end("failed", error=error)
+    before = Failure("it broke", status=200, code="server_error")
+    assert read(named(event("created", response=response("in_progress")), ending)) == [TOLD, before]
+    assert decode_body(json.dumps(whole([], "failed", error=error)).encode()) == [TOLD, before]
+    after = read(named(begun(0, MESSAGE), *deltas(0, MESSAGE), ending))
+    assert after[-2:] == [TOLD, replace(before, kind="cut")]
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        {"type": "error", "code": "server_error", "message": "it broke", "param": None},
+        {"type": "error", "error": {"type": "x", "code": "server_error", "message": "it broke"}},
+    ],
+)
+def test_usage_after_an_error_counts(error: dict[str, Any]) -> None:
+    decoder = Decoder()
+    events = decoder.feed(named(begun(0, MESSAGE), *deltas(0, MESSAGE), error))
+    assert isinstance(events[-1], Failure) and (events[-1].code, events[-1].kind) == ("server_error", "cut")
+    assert decoder.shows_error and not decoder.done
+    assert decoder.feed(named(end("failed", error={"code": "server_error"}))) == [TOLD]
+    assert decoder.done and decoder.close() == []
+
+
+def test_cancelled_response_is_no_whole_one() -> None:
+    found = read(named(begun(0, MESSAGE), *deltas(0, MESSAGE), end("cancelled")))
+    assert isinstance(found[-1], Failure) and found[-1].kind == "cut" and TOLD in found
+
+
+@pytest.mark.parametrize("pieces", ["stream", "whole"])
+def test_reply_of_chat_completions_is_no_response(pieces: str) -> None:
+    reply = {"id": "c", "object": "chat.completion", "choices": [{"message": {"content": "hi"}}]}
+    reply["usage"] = {"prompt_tokens": 1, "completion_tokens": 2}
+    chunk = {**reply, "object": "chat.completion.chunk", "choices": [{"delta": {"content": "hi"}}]}
+    found = read(data(chunk)) if pieces == "stream" else decode_body(json.dumps(reply).encode())
+    assert found == [Usage(1, 2, 3), Failure.found(NO_RESPONSE, status=200)]
+
+
+def test_error_in_a_body_of_200_is_a_failure() -> None:
+    body = b'{"error":"Unexpected endpoint or method. (POST /v1/responses)"}'
+    [failure] = decode_body(body)
+    assert isinstance(failure, Failure) and failure.message.startswith("Unexpected endpoint")
+    assert decode_body(b"{}") == [Failure.found("empty_reply", kind="empty", status=200)]
+
+
+WORDS = ["message", "reasoning", "function_call", "custom_tool_call", "image_generation_call", "completed"]
+NAMES = [
+    *("type", "item", "response", "output", "content", "summary", "text", "delta", "usage", "output_index"),
+    *("content_index", "item_id", "id", "name", "annotation", "annotations", "status", "error", "part"),
+    *("incomplete_details", "encrypted_content", "arguments", "input", "object", "choices"),
+]
+KINDS = ["output_item.added", "output_item.done", "completed", "failed", "output_text.delta"]
+
+
+@given(
+    st.recursive(
+        st.none() | st.booleans() | st.integers() | st.text(max_size=3) | st.sampled_from(WORDS),
+        lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(NAMES), inner),
+        max_leaves=20,
+    )
+)
+@settings(deadline=None)
+def test_nothing_raises(value: Any) -> None:
+    decode_body(json.dumps(value).encode())
+    read(data(value))
+    if isinstance(value, dict):
+        read(data(*({**value, "type": f"response.{kind}"} for kind in KINDS)))
+
+
+def test_lone_halves_of_a_surrogate_pair_are_joined() -> None:
+    stream = [
+        event("output_text.delta", output_index=0, content_index=0, delta="a\ud83d"),
+        event("output_text.delta", output_index=0, content_index=0, delta="\ude00b"),
+        end(),
+    ]
+    assert joined(read(named(*stream)))[0] == Text("a😀b")
