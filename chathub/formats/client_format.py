@@ -94,6 +94,10 @@ class ClientFormat(Protocol):
     ) -> Mapping[str, Raw]:
         """The fields of a forwarded body with other parts in place of these."""
 
+    def without_extras(self, fields: Mapping[str, Raw]) -> Mapping[str, Raw]:
+        """The fields of a forwarded body without those that choose another model or a more expensive
+        service."""
+
     def decoder(self, limit: int) -> StreamDecoder: ...
 
     def decode_body(self, body: bytes) -> list[Event]: ...
