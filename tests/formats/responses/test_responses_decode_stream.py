@@ -38,6 +38,7 @@ from chathub.formats.events import (
     Text,
     Usage,
 )
+from chathub.formats.failures.table import meaning_of
 from chathub.formats.reasoning import seal
 from chathub.formats.responses.decode_stream import NO_RESPONSE, Decoder, decode_body
 
@@ -195,6 +196,25 @@ def test_failed_responses_have_their_error_and_their_usage() -> None:
     assert decode_body(json.dumps(whole([], "failed", error=error)).encode()) == [TOLD, before]
     after = read(named(begun(0, MESSAGE), *deltas(0, MESSAGE), ending))
     assert after[-2:] == [TOLD, replace(before, kind="cut")]
+
+
+@pytest.mark.parametrize(
+    ("code", "meaning"),
+    [
+        ("server_error", "upstream_failed"),
+        ("server_is_overloaded", "upstream_overloaded"),
+        ("rate_limit_exceeded", "upstream_rate_limited"),
+        ("insufficient_quota", "upstream_no_credit"),
+        ("invalid_prompt", "content_filter"),
+        ("image_content_policy_violation", "content_filter"),
+        ("invalid_image_url", "upstream_refused"),
+        ("context_length_exceeded", "upstream_refused"),
+    ],
+)
+def test_errors_of_failed_responses_mean_the_same_as_those_of_a_status(code: str, meaning: str) -> None:
+    failed = whole([], "failed", error={"code": code, "message": "no"})
+    failure = decode_body(json.dumps(failed).encode())[-1]
+    assert isinstance(failure, Failure) and meaning_of(failure).code == meaning
 
 
 @pytest.mark.parametrize(
