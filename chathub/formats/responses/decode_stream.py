@@ -62,7 +62,9 @@ _ITEM: large_json.Shape = {
 }
 _RESPONSE: dict[str, large_json.Shape] = {
     "output": [_ITEM],
-    **dict.fromkeys(("id", "object", "status", "error", "incomplete_details", "usage")),
+    **dict.fromkeys(
+        ("id", "object", "created_at", "model", "status", "error", "incomplete_details", "usage")
+    ),
 }
 
 
@@ -72,6 +74,7 @@ class _PlainEvent(Struct, gc=False):
     output_index: int
     content_index: int = 0
     item_id: str = ""
+    sequence_number: int = -1
 
 
 _decode_event = msgspec.json.Decoder(_PlainEvent).decode
@@ -86,6 +89,7 @@ class Decoder(ItemDecoder):
     shape = {
         **large_json.ERRORS,
         **_RESPONSE,
+        "sequence_number": None,
         **dict.fromkeys(("output_index", "content_index", "summary_index", "item_id", "delta", "name")),
         **dict.fromkeys(("text", "refusal", "arguments", "input", "annotation", "choices")),
         "response": _RESPONSE,
@@ -97,6 +101,9 @@ class Decoder(ItemDecoder):
     def __init__(self, limit: int = sse.LIMIT) -> None:
         super().__init__(limit)
         self._name = ""  # of the event that is being decoded
+        # the response as it began, and the number of the last event
+        self.head: JsonObject = {}
+        self.number = -1
         self._failed = False
         self._reported = Usage()
 
@@ -113,6 +120,7 @@ class Decoder(ItemDecoder):
         if not item.is_done:
             self._say_text(item, event.content_index, event.delta, events)
         self._arrived = True
+        self.number = max(self.number, event.sequence_number)
         return True
 
     def _take(self, name: str, payload: bytes, events: list[Event], last: bool = False) -> None:
@@ -123,6 +131,9 @@ class Decoder(ItemDecoder):
     def _take_object(self, value: JsonObject, events: list[Event]) -> None:
         kind = fields.as_string(value.get("type")) or self._name
         response = fields.as_object(value.get("response"))
+        self.head = self.head or response
+        number = fields.as_count(value.get("sequence_number"))
+        self.number = self.number if number is None else max(self.number, number)
         self._keep_counts(fields.as_object(response.get("usage")) or fields.as_object(value.get("usage")))
         if self._failed:
             if kind in _ENDS:
