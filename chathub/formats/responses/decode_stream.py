@@ -107,6 +107,11 @@ class Decoder(ItemDecoder):
         self._failed = False
         self._reported = Usage()
 
+    @property
+    def has_counted(self) -> bool:
+        # the last event has the counts, also of a response that failed
+        return self.done or super().has_counted
+
     def _take_plain(self, name: str, payload: bytes, events: list[Event]) -> bool:
         if self._failed or self._halves.waiting:
             return False
