@@ -58,6 +58,8 @@ class ResponsesExchange(Exchange):
         return failure
 
     async def _forwarded(self, queue: EventQueue, endpoint: Endpoint) -> Failure | None:
+        # the client sends the provider's own reasoning back itself
+        thoughts, queue.thoughts = queue.thoughts, None
         queue.is_forwarded = True
         try:
             forward = self._forward if self._streams else self._forward_slowly
@@ -65,7 +67,7 @@ class ResponsesExchange(Exchange):
         except AttemptFailed as failed:
             return failed.failure
         finally:
-            queue.is_forwarded = False
+            queue.is_forwarded, queue.thoughts = False, thoughts
 
     def _forget(self, queue: EventQueue, endpoint: Endpoint, failure: Failure) -> None:
         """Forget a forwarded request that was refused; a usage that came with that is an attempt of its

@@ -29,8 +29,14 @@ _NO_PATH = re.compile(
 _NO_MODEL = re.compile(
     r"\b(?:not|n't|un) ?(?:be |yet )?support\w*.{0,80}?\bresponses\b"
     r"|\bresponses\b(?: \w+){0,3} (?:is |are )?(?:not |un)(?:support|availab|enabl|implement)"
+    r"|\bcan ?not be used\b.{0,60}?\bresponses\b"
     r"|\b(?:only|use|try)\b.{0,60}?\bchat.?completions\b"
     r"|^not (?:implemented|available)\b",
+    re.IGNORECASE,
+)
+# a server that takes any path for Chat Completions
+_WANTS_MESSAGES = re.compile(
+    r"\bmessages\b.{0,40}?\b(?:required|missing|empty|must)\b|\b(?:requires?d?|missing)\b.{0,40}?\bmessages\b",
     re.IGNORECASE,
 )
 _UNKNOWN_PATH = (405, 501)
@@ -52,5 +58,7 @@ def lack_in(failure: Failure) -> Lack:
     if _NO_MODEL.search(message):
         return "model"
     if status in (401, 403, 404, 410) or failure.form == "page":
+        return "perhaps"
+    if status in (400, 422) and ("messages" in failure.fields or _WANTS_MESSAGES.search(message)):
         return "perhaps"
     return ""
