@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 import aiohttp
 
 from chathub.formats.client_format import ClientFormat
-from chathub.formats.events import Failure
+from chathub.formats.events import Event, Failure
 from chathub.formats.masking import masked
 from chathub.gateway.event_splitter import EventSplitter
 from chathub.gateway.sink import Sink
@@ -35,16 +35,13 @@ class _MeterFeed:
         self._meter = meter
         self._undecoded: list[bytes] = []
         self._size = 0
+        # the provider's own error is in the bytes up to the failure, in a form that clients read
+        self.shows_error = False
 
     @property
     def is_over(self) -> bool:
         """Whether the last event has come."""
         return self.decoder.done
-
-    @property
-    def shows_error(self) -> bool:
-        """Whether the provider's own error is in the bytes, in a form that clients read."""
-        return self.decoder.shows_error
 
     async def take(self, data: bytes, events: bytes = b"") -> Failure | None:
         """Decode some bytes, which complete ``events``; gives the failure after which nothing more may be
@@ -62,16 +59,21 @@ class _MeterFeed:
         found = await decoded(self.decoder.feed, batch, self.decoder.pending + len(batch))
         if self._meter.feed(found):
             return TOO_LONG
-        failure = failure_in(found)
+        failure = self._failure_in(found)
         if failure is not None and not self._meter.has_output:
             raise AttemptFailed(failure)
+        return failure
+
+    def _failure_in(self, events: list[Event]) -> Failure | None:
+        if (failure := failure_in(events)) is not None:
+            self.shows_error = self.decoder.shows_error
         return failure
 
     def close(self) -> Failure | None:
         """Decode the rest; gives the failure with which the stream ended."""
         events = [*self.decoder.feed(b"".join(self._undecoded)), *self.decoder.close()]
         self._meter.feed(events)
-        return failure_in(events)
+        return self._failure_in(events)
 
 
 async def pipe(

@@ -83,7 +83,8 @@ _decode_event = msgspec.json.Decoder(_PlainEvent).decode
 class Decoder(ItemDecoder):
     """Decodes one streamed response; the order of its events is described at ``StreamDecoder``.
 
-    After an error the stream is read on: an event with the usage may follow.
+    After an error the stream is read on: the failed response follows it, which may have a usage. Only that is
+    an end that clients know.
     """
 
     shape = {
@@ -131,7 +132,6 @@ class Decoder(ItemDecoder):
     def _take(self, name: str, payload: bytes, events: list[Event], last: bool = False) -> None:
         self._name = name
         super()._take(name, payload, events, last)
-        self.shows_error |= name == "error" and self._failed
 
     def _take_object(self, value: JsonObject, events: list[Event]) -> None:
         kind = fields.as_string(value.get("type")) or self._name
@@ -142,6 +142,7 @@ class Decoder(ItemDecoder):
         self._keep_counts(fields.as_object(response.get("usage")) or fields.as_object(value.get("usage")))
         if self._failed:
             if kind in _ENDS:
+                self.shows_error = True
                 self._end(events)
         elif kind in _DELTAS:
             self._grow(_DELTAS[kind], value, value.get("delta"), events)
@@ -161,7 +162,6 @@ class Decoder(ItemDecoder):
         if value.get("object") == "response" or (not kind and isinstance(value.get("output"), list)):
             self._take_response(value, "completed", events)
         elif kind == "error" or value.get("error") or (not kind and error_bodies.is_error(value)):
-            self.shows_error = kind == "error"
             self._fail(events, fields.refusal(value, BROKEN))
         elif "choices" in value:
             self._keep_counts(fields.usage_object(value, {}))

@@ -228,9 +228,9 @@ def test_usage_after_an_error_counts(error: dict[str, Any]) -> None:
     decoder = Decoder()
     events = decoder.feed(named(begun(0, MESSAGE), *deltas(0, MESSAGE), error))
     assert isinstance(events[-1], Failure) and (events[-1].code, events[-1].kind) == ("server_error", "cut")
-    assert decoder.shows_error and not decoder.done
+    assert not decoder.shows_error and not decoder.done
     assert decoder.feed(named(end("failed", error={"code": "server_error"}))) == [TOLD]
-    assert decoder.done and decoder.close() == []
+    assert decoder.shows_error and decoder.done and decoder.close() == []
 
 
 def test_cancelled_response_is_no_whole_one() -> None:
