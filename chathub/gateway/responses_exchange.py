@@ -26,20 +26,20 @@ class ResponsesExchange(Exchange):
     _decoded: ClientRequest | None = None
 
     async def prepare(self, candidate: Candidate) -> Trial:
-        self.candidate = candidate
-        if all(self._having(endpoint) == "missing" for endpoint in candidate.endpoints):
+        if all(self._having(endpoint, candidate) == "missing" for endpoint in candidate.endpoints):
             return await super().prepare(candidate)
+        self.candidate = candidate
         queue = self._queue()
         return Trial(queue, partial(self._attempt, queue))
 
-    def _having(self, endpoint: Endpoint) -> Having:
+    def _having(self, endpoint: Endpoint, candidate: Candidate) -> Having:
         """Whether an endpoint has Responses for the candidate's model."""
-        model = self.candidate.model.upstream_name
+        model = candidate.model.upstream_name
         return self._client.responses.having(endpoint, model, self._request.user_id)
 
     async def _attempt(self, queue: EventQueue, endpoint: Endpoint) -> Failure | None:
         lack: Lack = ""
-        having = self._having(endpoint)
+        having = self._having(endpoint, self.candidate)
         learned, model = self._client.responses, self.candidate.model.upstream_name
         if having != "missing":
             failure = await self._forwarded(queue, endpoint)
@@ -92,6 +92,7 @@ class ResponsesExchange(Exchange):
                 self._decoded = await self._off_loop(self._decoded_request)
             except BadRequest as error:
                 # nothing else can be made of it: the provider would have to have Responses
-                return Failure(error.reason.text("en"), status=400, reason=error.reason)
+                param = error.details.get("param")
+                return Failure(error.reason.text("en"), status=400, param=param, reason=error.reason)
         await self._expect(queue, self._decoded)
         return await self._translate(queue, self._decoded, endpoint)
