@@ -26,8 +26,8 @@ _KIND_OF_SOURCE = {
     **dict.fromkeys(("summary", "content"), "reasoning"),
     **dict.fromkeys(("arguments", "input"), "call"),
 }
-# annotations of one response
-_MOST_CITED = 1000
+# annotations of one response, and parts of one item that are told apart
+_MOST_CITED, _MOST_PARTS = 1000, 1024
 _BETWEEN_PARTS = "\n\n"
 
 
@@ -77,7 +77,7 @@ class ItemDecoder(StreamDecoder):
         """The whole of a part, after its deltas or in their place."""
         item = self._item_of(_KIND_OF_SOURCE[source], value)
         if item.kind == "call":
-            if not item.name:
+            if not item.name and source == "arguments":
                 self._begin_call(item, value, events)
             said = item.said
         else:
@@ -185,7 +185,8 @@ class ItemDecoder(StreamDecoder):
 
     def _close_call(self, item: OutputItem, events: list[Event]) -> None:
         if item.closing:
-            self._call(item.slot, "", "", item.closing, events)
+            half = "\ufffd" if self._halves.waiting.pop(item.slot, "") else ""
+            self._call(item.slot, "", "", half + item.closing, events)
             item.closing = ""
 
     def _keep_state(self, data: JsonObject, events: list[Event]) -> None:
@@ -221,7 +222,7 @@ def _text_of(part: JsonObject) -> str:
 
 def _part_number(source: str, value: JsonObject) -> int:
     number = value.get("summary_index" if source == "summary" else "content_index")
-    return number if type(number) is int else 0
+    return number if type(number) is int and 0 <= number < _MOST_PARTS else 0
 
 
 def _moved(annotation: object, start: int) -> object:

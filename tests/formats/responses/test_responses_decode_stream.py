@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from items_and_events import (
     CALL,
+    CUSTOM,
     EXPECTED,
     MESSAGE,
     OUTPUT,
@@ -36,6 +37,7 @@ from chathub.formats.events import (
     Reasoning,
     State,
     Text,
+    ToolCallDelta,
     Usage,
 )
 from chathub.formats.failures.table import meaning_of
@@ -276,6 +278,12 @@ def test_nothing_raises(value: Any) -> None:
     read(data(value))
     if isinstance(value, dict):
         read(data(*({**value, "type": f"response.{kind}"} for kind in KINDS)))
+
+
+def test_half_a_surrogate_pair_at_the_end_of_an_input_leaves_it_readable() -> None:
+    item = {**CUSTOM, "input": "a\ud83d"}
+    found = joined(read(named(begun(0, item), *deltas(0, item), done(0, item), end())))
+    assert isinstance(found[0], ToolCallDelta) and json.loads(found[0].arguments) == {"input": "a\ufffd"}
 
 
 def test_lone_halves_of_a_surrogate_pair_are_joined() -> None:
