@@ -100,7 +100,7 @@ class ItemDecoder(StreamDecoder):
         else:
             self._has_answer = True
             self._keep_state({"responses_item": whole}, events)
-        item.is_done = True
+        item.is_done, item.id = True, fields.as_string(whole.get("id")) or item.id
 
     def _finish_text(self, item: OutputItem, whole: JsonObject, events: list[Event]) -> None:
         parts = list(enumerate(_parts(whole.get("content"))))

@@ -93,7 +93,8 @@ class OutputItems:
         if item is None or item.kind != kind or (item.is_done and item.id != item_id):
             item = self._by_place.get(item_id) if item_id else None
         if item is None or item.kind != kind:
-            is_new = self._at(index) is None and type(index) is int
+            # with an index, the id of each event may be another
+            is_new = self._at(index) is None if type(index) is int else bool(item_id)
             item = None if is_new else self._last_open(kind)
         return item or self.begin(kind, index, item_id)
 
@@ -106,18 +107,26 @@ class OutputItems:
 
     def of_whole(self, outputs: object) -> Iterator[tuple[OutputItem, JsonObject]]:
         """The items of a whole ``output``, each with the one that it was while it came: by its id, else the
-        one in this place among those of its kind."""
+        next one of its kind whose id is not among them."""
+        whole = [as_object(each) for each in outputs] if isinstance(outputs, list) else []
+        by_id = {(item.kind, item.id): item for item in self._items if item.id}
+        named = {id(item) for each in whole if (item := by_id.get(_key(each)))}
         waiting: dict[str, list[OutputItem]] = {}
         for item in reversed(self._items):
-            waiting.setdefault(item.kind, []).append(item)
-        by_id = {(item.kind, item.id): item for item in self._items if item.id}
-        for output in map(as_object, outputs if isinstance(outputs, list) else []):
-            if kind := kind_of(output):
-                item_id = as_string(output.get("id"))
-                same = waiting.get(kind)
-                in_place = same.pop() if same else None
-                known = by_id.get((kind, item_id)) or in_place
-                yield known or self.begin(kind, None, item_id), output
+            if id(item) not in named:
+                waiting.setdefault(item.kind, []).append(item)
+        for output in whole:
+            kind, item_id = _key(output)
+            if (known := by_id.get((kind, item_id))) or (
+                (same := waiting.get(kind)) and (known := same.pop())
+            ):
+                yield known, output
+            elif kind:
+                yield self.begin(kind, None, item_id), output
+
+
+def _key(output: JsonObject) -> tuple[str, str]:
+    return kind_of(output), as_string(output.get("id"))
 
 
 def kind_of(output: JsonObject) -> str:

@@ -106,6 +106,29 @@ def test_servers_that_leave_events_out_say_all_of_it_once(stream: list[dict[str,
     assert sorted(map(repr, found)) == sorted(map(repr, EXPECTED))
 
 
+@given(st.data())
+@settings(deadline=None)
+def test_each_item_may_lack_other_events(draw: st.DataObject) -> None:
+    """The last event has all items; ``sent`` says which kinds of events of an item come before it."""
+    stream, has_ids = [], draw.draw(st.booleans())
+    has_indexes = not has_ids or draw.draw(st.booleans())
+    for index, item in enumerate(OUTPUT):
+        sent = draw.draw(st.sets(st.sampled_from(["added", "delta", "part", "done"])))
+        stream += [begun(index, item)] if "added" in sent else []
+        pieces = deltas(index, item)
+        stream += [each for each in pieces if ("delta" if "delta" in each else "part") in sent]
+        stream += [done(index, item)] if "done" in sent else []
+    for each in stream:
+        each |= {} if has_ids or "item_id" not in each else {"item_id": f"id_{id(each)}"}
+        each |= {} if has_indexes or "output_index" not in each else {"output_index": None}
+    found = joined(read(data(*stream, end(output=OUTPUT))))
+    assert sorted(map(unnumbered, found)) == sorted(map(unnumbered, EXPECTED))
+
+
+def unnumbered(event: Event) -> str:
+    return repr(replace(event, index=0) if isinstance(event, ToolCallDelta) else event)
+
+
 def test_event_names_count_where_the_data_has_no_type() -> None:
     stream = b"".join(
         b"event: %b\ndata: %b\n\n"
