@@ -12,7 +12,7 @@ from msgspec import Raw
 from chathub.errors import ChatHubError
 from chathub.formats import sse
 from chathub.formats.client_request import ClientRequest
-from chathub.formats.events import Event
+from chathub.formats.events import Event, Failure
 from chathub.formats.messages import ChatRequest, Endpoint, File, Image, Message, UpstreamRequest
 from chathub.formats.prompt_counts import (
     PromptCounts,
@@ -94,6 +94,10 @@ class ClientFormat(Protocol):
     ) -> Mapping[str, Raw]:
         """The fields of a forwarded body with other parts in place of these."""
 
+    def without_extras(self, fields: Mapping[str, Raw]) -> Mapping[str, Raw]:
+        """The fields of a forwarded body without those that choose another model or a more expensive
+        service."""
+
     def decoder(self, limit: int) -> StreamDecoder: ...
 
     def decode_body(self, body: bytes) -> list[Event]: ...
@@ -107,6 +111,10 @@ class ClientFormat(Protocol):
     def encoder(self, model: str, prompt_tokens: int) -> StreamEncoder: ...
 
     def encode_body(self, events: list[Event], model: str) -> bytes: ...
+
+    def failure_event(self, failure: Failure, decoder: StreamDecoder) -> bytes:
+        """The end of a forwarded stream that failed; ``decoder`` has decoded it."""
+        return self.encoder(self.model, 0).feed([failure])
 
 
 def as_requested(client_format: ClientFormat, body: bytes, events: list[Event], model: str) -> bytes:

@@ -22,6 +22,7 @@ from chathub.gateway.failures import error_for, public_failure
 from chathub.gateway.metering import Metering
 from chathub.gateway.prompt_counter import PromptCounter
 from chathub.gateway.request import GatewayRequest
+from chathub.gateway.responses_exchange import ResponsesExchange
 from chathub.gateway.sink import Sink
 from chathub.gateway.thought_memory import ThoughtMemory
 from chathub.gateway.token_counts import TokenCount, TokenCounts
@@ -85,7 +86,8 @@ class Gateway:
             choices=client_format.choices,
         )
         async with metered as request:
-            exchange = Exchange(
+            responses = client_format.wire_format == "responses"
+            exchange = (ResponsesExchange if responses else Exchange)(
                 self._client,
                 self._offload,
                 self._config,

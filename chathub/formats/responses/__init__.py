@@ -1,1 +1,1 @@
-"""OpenAI's Responses API, as programs call it and as providers of OpenAI's format may offer it."""
+"""OpenAI's Responses: a format of clients, and of those providers of OpenAI's format that have it."""
