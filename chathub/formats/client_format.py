@@ -25,8 +25,9 @@ from chathub.formats.quirks.table import Quirks
 from chathub.formats.stream_decoder import StreamDecoder
 from chathub.formats.text_counts import counts_of_json
 
-# the fields of a body that are decoded into messages
+# the fields of a body that are decoded into messages, where they are others than these
 _MESSAGES = ("messages", "system")
+_MESSAGES_OF = {"responses": ("input", "instructions")}
 # a client's message with the state that was remembered of it
 Recall = Callable[[Message], Message]
 
@@ -152,6 +153,7 @@ def most_counts(client_format: ClientFormat) -> PromptCounts:
         return counts
     with contextlib.suppress(ChatHubError):
         messages = counts_of_messages(client_format.decode_request().messages)
-        others = [raw for name, raw in client_format.fields.items() if name not in _MESSAGES]
+        decoded = _MESSAGES_OF.get(client_format.wire_format, _MESSAGES)
+        others = [raw for name, raw in client_format.fields.items() if name not in decoded]
         return messages._replace(schemas=counts_of_json(b",".join(others)))
     return counts_of_unreadable(client_format.body)
