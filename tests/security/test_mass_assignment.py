@@ -129,7 +129,7 @@ def own_fields(method: str, path: str) -> set[str]:
     if route.access == "v1":
         # fields of OpenAI's and Anthropic's formats, which are forwarded
         names = {"role", "name", "id", "tools", "tool_choice", "stop", "options", "data", "metadata"}
-        return names | {"reasoning"}
+        return names | {"reasoning", "text"}
     return {field for kind in world.structs_of(route) for field in kind.__struct_fields__}
 
 
