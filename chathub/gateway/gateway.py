@@ -4,7 +4,7 @@
 """
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
 
 from chathub.accounts.caller import Caller
@@ -62,9 +62,15 @@ class Gateway:
         self._token_counts = TokenCounts(client, offload, key_reports, token_weights)
 
     async def respond(
-        self, caller: Caller, client_format: ClientFormat, headers: Mapping[str, str], sink: Sink
+        self,
+        caller: Caller,
+        client_format: ClientFormat,
+        headers: Mapping[str, str],
+        sink: Sink,
+        reserved: Callable[[GatewayRequest], Awaitable[None]] | None = None,
     ) -> bytes | None:
         """Respond to a request. Returns the whole body, or None if the reply went to the sink as a stream.
+        ``reserved`` is called when the request may begin: its usage is reserved.
 
         Raises:
             ChatHubError: the request failed before anything was sent.
@@ -86,6 +92,8 @@ class Gateway:
             choices=client_format.choices,
         )
         async with metered as request:
+            if reserved is not None:
+                await reserved(request)
             responses = client_format.wire_format == "responses"
             exchange = (ResponsesExchange if responses else Exchange)(
                 self._client,

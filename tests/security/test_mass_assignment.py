@@ -99,6 +99,7 @@ STEPS: list[Step] = [
 WITHOUT_STEP = {
     ("POST", "/api/chat/stop"),
     ("POST", "/v1/embeddings"),
+    ("POST", "/v1/responses/{id}/cancel"),
     ("POST", "/api/providers/{provider_id}/models/import"),
 }
 
