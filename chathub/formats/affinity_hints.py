@@ -81,7 +81,8 @@ def _said_first(fields: Mapping[str, Raw]) -> Iterator[Any]:
             yield value_of(system, _any)
     said = next((fields[name] for name in _MESSAGES if name in fields), ABSENT)
     if first_of(said) == b'"':
-        yield value_of(said, _text)
+        # the next turn has it as an item
+        yield {"role": "user", "content": value_of(said, _text)}
     for raw in (value_of(said, _list) or [])[:_MOST_BEFORE]:
         message = value_of(raw, _any)
         yield message

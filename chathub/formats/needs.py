@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 import msgspec
 from msgspec import Raw
 
+from chathub.formats.loose_json import as_string
 from chathub.formats.raw_json import value_of
 
 # fields that form the reply, and that nothing can stand for in a format without them
@@ -46,7 +47,7 @@ def _has_tools(raw: Raw, wire_format: str) -> bool:
     tools = _decoded(raw) or []
     if wire_format != "responses":
         return bool(tools)
-    return any(isinstance(each, dict) and each.get("type") in _CALLED for each in tools)
+    return any(isinstance(each, dict) and as_string(each.get("type")) in _CALLED for each in tools)
 
 
 def forming(values: Mapping[str, Any]) -> tuple[str, ...]:
@@ -64,7 +65,7 @@ def _has_images(messages: Raw | None) -> bool:
     decoded = _decoded(messages)
     said = [each for each in decoded or [] if isinstance(each, dict)]
     contents = (each.get(name) for each in said for name in ("content", "output"))
-    return any(part.get("type") in _IMAGES for content in contents for part in _parts(content))
+    return any(as_string(part.get("type")) in _IMAGES for content in contents for part in _parts(content))
 
 
 def _parts(content: object, depth: int = _DEPTH) -> Iterator[dict[str, Any]]:

@@ -19,6 +19,7 @@ from chathub.formats.needs import needs_of
 from chathub.gateway.embeddings import EmbeddingExchange, EmbeddingRequest
 from chathub.gateway.exchange import Exchange
 from chathub.gateway.failures import error_for, public_failure
+from chathub.gateway.item_memory import ItemMemory
 from chathub.gateway.metering import Metering
 from chathub.gateway.prompt_counter import PromptCounter
 from chathub.gateway.request import GatewayRequest
@@ -59,6 +60,7 @@ class Gateway:
         self._registry = registry
         self._token_weights = token_weights
         self._thoughts = ThoughtMemory()
+        self.items = ItemMemory()
         self._token_counts = TokenCounts(client, offload, key_reports, token_weights)
 
     async def respond(

@@ -123,6 +123,8 @@ class ResponseGenerator:
     async def _begin(self, beginning: Beginning, run: StoredRun, request: GatewayRequest) -> None:
         """Store the response: its usage is reserved, and its provider is called next."""
         run.request = request
+        if run.ending is not None:
+            raise Unavailable("server_stopping", retry_after=5)
         batch = _queued(beginning) if beginning.new.is_background else None
         # the name as it is kept, which may be another spelling than the client's
         new = beginning.new._replace(model=request.candidates.requested)
@@ -140,6 +142,7 @@ class ResponseGenerator:
         else:
             await self._db.write_with_retry(log.end, run.id, batch, status)
             run.is_over = True
+        self._gateway.items.remember(run.user_id, run.items.feed(batch.data))
         run.add(batch)
 
     async def _finish(self, run: StoredRun, beginning: Beginning, error: ChatHubError | None) -> None:

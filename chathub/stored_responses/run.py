@@ -5,6 +5,7 @@ from collections import deque
 from typing import NamedTuple
 
 from chathub.errors import ChatHubError
+from chathub.formats.responses.references import ItemReader
 from chathub.gateway.request import GatewayRequest
 from chathub.replies.followers import Followers
 from chathub.sentences import Reason
@@ -35,6 +36,8 @@ class StoredRun:
         self.user_id = user_id
         self.is_shown = is_shown
         self.is_over = False
+        # the items that its client may refer to later
+        self.items = ItemReader()
         self.id = 0
         self.begun: asyncio.Future[int] = asyncio.get_running_loop().create_future()
         # an error is for the client that began it; if that has left, for nobody

@@ -2,6 +2,9 @@
 
 import secrets
 import time
+from collections.abc import Callable
+
+import msgspec
 
 from chathub.formats.client_request import ClientRequest
 from chathub.formats.events import Event
@@ -9,12 +12,14 @@ from chathub.formats.responses.decode_request import decode_fields, decode_head,
 from chathub.formats.responses.encode_stream import Encoder, encode_body
 from chathub.formats.responses.forwarded_client import ForwardedClient
 from chathub.formats.responses.head import ResponseHead
+from chathub.formats.responses.references import with_items
 from chathub.formats.responses.tools import ToolNames
 from chathub.schemas.readable import readable
 
 
 class ResponsesClient(ForwardedClient):
-    """A request of ``POST /v1/responses``; ``id`` is that of its response.
+    """A request of ``POST /v1/responses``; ``id`` is that of its response. ``find`` gives an item of an
+    earlier reply by its id; ``keeps_items``: the client may refer to the items of this one.
 
     Raises:
         BadRequest: the body is no such request.
@@ -22,10 +27,14 @@ class ResponsesClient(ForwardedClient):
 
     requests_media = False
 
-    def __init__(self, body: bytes) -> None:
+    def __init__(self, body: bytes, find: Callable[[str], bytes | None] = lambda _: None) -> None:
         self.body = body = readable(body)
-        self.fields = decode_fields(body)
+        sent = decode_fields(body)
         head = decode_head(body)
+        self.fields = with_items(sent, find)
+        if self.fields is not sent:
+            self.body = msgspec.json.encode(self.fields)
+        self.keeps_items = bytes(sent.get("store", b"")) != b"false"
         self.model, self.stream, self.max_tokens = head.model, head.stream, head.max_tokens
         self.id, self._created = f"resp_{secrets.token_hex(24)}", int(time.time())
 

@@ -7,10 +7,12 @@ import msgspec
 from msgspec import Raw, Struct
 
 from chathub.errors import BadRequest
+from chathub.formats.cache_points import points_in
 from chathub.formats.client_media import ClientMedia
 from chathub.formats.client_request import PARTS_OF_ONE, Parts, decode, refuse
+from chathub.formats.loose_json import as_object
 from chathub.formats.media import AUDIO_FORMATS, IMAGES
-from chathub.formats.messages import NativeBlock, Part, TextPart
+from chathub.formats.messages import CachePoint, NativeBlock, Part, TextPart
 from chathub.formats.openai.repair_parts import data_url
 from chathub.formats.raw_json import first_of, items, look
 from chathub.formats.stand_ins import unknown_block
@@ -41,7 +43,17 @@ class _Recording(Struct, frozen=True):
 
 
 class _Kind(Struct, frozen=True):
+    """The type of a part, and whether the prompt may be cached up to its end: in OpenAI's word, or in that of
+    Anthropic and relays."""
+
     type: str = ""
+    prompt_cache_breakpoint: Any = None
+    cache_control: Any = None
+
+    @property
+    def points(self) -> list[CachePoint]:
+        is_marked = as_object(self.prompt_cache_breakpoint).get("mode") == "explicit"
+        return points_in(self.cache_control) or ([CachePoint("5m")] if is_marked else [])
 
 
 _kind = msgspec.json.Decoder(_Kind)
@@ -73,14 +85,18 @@ class Content:
         if raws is None:
             refuse(place, "list_too_long", most=PARTS_OF_ONE)
         self.counted.add(raws)
-        found = (self._part(raw, f"{place}[{number}]") for number, raw in enumerate(raws))
-        return [part for part in found if part != TextPart("")]
+        parts: list[Part] = []
+        for number, raw in enumerate(raws):
+            kind = decode(_kind.decode, raw, f"{place}[{number}]")
+            part = self._part(kind.type, raw, f"{place}[{number}]")
+            parts += [*([part] if part != TextPart("") else []), *kind.points]
+        return parts
 
     def result_of(self, output: Raw, place: str) -> list[Part]:
         """The parts of a call's result, which may be any JSON: what is neither a text nor a list of parts
         nor a screenshot is its own text."""
         if first_of(output) == b"{" and _kind_of(output) in _IMAGES:
-            return [self._part(output, place)]
+            return [self._part(_kind_of(output), output, place)]
         if first_of(output) == b"[":
             listed = items(output, PARTS_OF_ONE)
             is_text = not all(map(_kind_of, listed or []))
@@ -96,8 +112,7 @@ class Content:
             return [self._media.from_url(data_url(f"data:image/png;base64,{base64}"), FIELD)]
         return []
 
-    def _part(self, raw: Raw, place: str) -> Part:
-        kind = decode(_kind.decode, raw, place).type
+    def _part(self, kind: str, raw: Raw, place: str) -> Part:
         if kind not in _KNOWN:
             self.counted.add_values(raw)
             return NativeBlock("responses", decode(_decode_object, raw, place), unknown_block(kind))

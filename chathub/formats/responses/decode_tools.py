@@ -48,11 +48,11 @@ def tools_and_choice(tools: list[JsonObject], choice: Any) -> tuple[list[JsonObj
 def _allowed(functions: dict[KnownTool, JsonObject], choice: JsonObject) -> tuple[list[JsonObject], Any]:
     listed = choice.get("tools")
     kept = [as_object(each) for each in (listed if isinstance(listed, list) else [])]
-    wanted = {(as_string(each.get("type")), as_string(each.get("name"))) for each in kept}
+    wanted = {tuple(as_string(each.get(field)) for field in ("type", "name", "namespace")) for each in kept}
     named = [
         function
         for known, function in functions.items()
-        if (known.kind, known.name) in wanted or ("namespace", known.namespace) in wanted
+        if tuple(known) in wanted or ("namespace", known.namespace, "") in wanted
     ]
     mode = choice.get("mode", "auto")
     return named, _choice(mode, "tool_choice.mode")

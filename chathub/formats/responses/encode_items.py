@@ -30,21 +30,30 @@ class EventWriter:
         self._events: list[Named] = []
 
     def send(self, name: str, fields: Mapping[str, Any]) -> None:
-        event = {"type": name, "sequence_number": self._number, **fields}
-        self.send_encoded(name, _encode(event))
+        self._send(name, _encode({"type": name, "sequence_number": self._number, **fields}))
 
-    def send_encoded(self, name: str, payload: bytes) -> None:
+    def send_delta(self, name: str, place: bytes, text: str, tail: bytes) -> None:
+        """Joined from bytes, not encoded as a whole: this runs for every piece of every reply."""
+        head = b'{"type":"%b","sequence_number":%d,' % (name.encode(), self._number)
+        self._send(name, head + place + _encode(text) + tail)
+
+    def _send(self, name: str, payload: bytes) -> None:
         self._events.append((name, payload))
         self._number += 1
-
-    @property
-    def number(self) -> int:
-        """The sequence number of the next event."""
-        return self._number
 
     def take(self) -> list[Named]:
         events, self._events = self._events, []
         return events
+
+
+class NoEvents(EventWriter):
+    """Drops the events of a response that is given as a whole."""
+
+    def send(self, name: str, fields: Mapping[str, Any]) -> None:
+        pass
+
+    def send_delta(self, name: str, place: bytes, text: str, tail: bytes) -> None:
+        pass
 
 
 class GrowingText:
@@ -53,18 +62,14 @@ class GrowingText:
     def __init__(self, writer: EventWriter, name: str, place: Mapping[str, Any], tail: bytes = b"}") -> None:
         self._writer = writer
         self._name = name
-        self._head = b'{"type":"%b","sequence_number":' % name.encode()
-        self._middle = b"," + _encode(place)[1:-1] + b',"delta":'
+        self._place = _encode(place)[1:-1] + b',"delta":'
         self._tail = tail
         self._text = io.StringIO()
 
     def add(self, text: str) -> None:
-        """Joined from bytes, not encoded as a whole: this runs for every piece of every reply."""
         if text:
             self._text.write(text)
-            number = b"%d" % self._writer.number
-            payload = self._head + number + self._middle + _encode(text) + self._tail
-            self._writer.send_encoded(self._name, payload)
+            self._writer.send_delta(self._name, self._place, text, self._tail)
 
     def whole(self) -> str:
         return self._text.getvalue()

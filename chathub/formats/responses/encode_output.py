@@ -60,10 +60,10 @@ class States:
 
 
 class Output:
-    """The output of the response ``id``; ``writer`` has its events."""
+    """The output of the response ``id``, whose events ``writer`` gets."""
 
-    def __init__(self, id: str, tool_names: ToolNames, model: str) -> None:
-        self.writer = EventWriter()
+    def __init__(self, writer: EventWriter, id: str, tool_names: ToolNames, model: str) -> None:
+        self.writer = writer
         # those that are not cited yet
         self.sources: list[Source] = []
         self._suffix = id.removeprefix("resp_")

@@ -24,7 +24,7 @@ from chathub.formats.events import (
     ToolCallDelta,
     Usage,
 )
-from chathub.formats.responses.encode_items import Named
+from chathub.formats.responses.encode_items import EventWriter, Named, NoEvents
 from chathub.formats.responses.encode_output import Output
 from chathub.formats.responses.head import ResponseHead
 from chathub.formats.responses.tools import ToolNames
@@ -47,10 +47,12 @@ class Encoder:
     has the output so far.
     """
 
-    def __init__(self, head: ResponseHead, tool_names: ToolNames, model: str) -> None:
+    def __init__(
+        self, head: ResponseHead, tool_names: ToolNames, model: str, writer: EventWriter | None = None
+    ) -> None:
         self._head = head
         self._model = model
-        self._output = Output(head.id, tool_names, model)
+        self._output = Output(writer or EventWriter(), head.id, tool_names, model)
         self._is_begun = False
         self._usage: Usage | None = None
         self._finish = ""
@@ -149,7 +151,7 @@ def _tokens(usage: Usage) -> JsonObject:
 
 def encode_body(events: Sequence[Event], head: ResponseHead, tool_names: ToolNames, model: str) -> bytes:
     """The response of a reply that was not streamed: the one that a stream of it ends with."""
-    encoder = Encoder(head, tool_names, model)
+    encoder = Encoder(head, tool_names, model, NoEvents())
     encoder.feed(events)
     encoder.end()
     return bytes(encoder.response)

@@ -8,7 +8,17 @@ import pytest
 from chathub.errors import BadRequest
 from chathub.formats.call_results import NO_RESULT, ORPHAN
 from chathub.formats.client_request import ClientRequest
-from chathub.formats.messages import Audio, File, Image, Message, NativeBlock, TextPart, Thought, ToolCall
+from chathub.formats.messages import (
+    Audio,
+    CachePoint,
+    File,
+    Image,
+    Message,
+    NativeBlock,
+    TextPart,
+    Thought,
+    ToolCall,
+)
 from chathub.formats.responses.decode_request import decode_fields, request_of
 from chathub.formats.responses.states import item_state, model_in, state_in
 
@@ -272,3 +282,16 @@ def test_compaction_is_told_to_be_missing() -> None:
 )
 def test_refusal_names_its_place(items: Any, param: str) -> None:
     assert refused(items) == param
+
+
+@pytest.mark.parametrize(
+    ("mark", "ttl"),
+    [
+        ({"prompt_cache_breakpoint": {"mode": "explicit"}}, "5m"),
+        ({"cache_control": {"type": "ephemeral", "ttl": "1h"}}, "1h"),
+    ],
+)
+def test_a_marker_for_the_cache_stands_after_its_part(mark: dict[str, Any], ttl: str) -> None:
+    texts = [{"type": "input_text", "text": "long", **mark}, {"type": "input_text", "text": "short"}]
+    (message,) = messages({"role": "user", "content": texts})
+    assert message.content == [TextPart("long"), CachePoint(ttl), TextPart("short")]
