@@ -185,7 +185,8 @@ class StoredResponses:
             has_ended = run is None or run.has_ended
             batches = run.newer(after) if run else None
             if batches is None:
-                batches = await self._read(stored.id, after)
+                # the blocks of an ended response are large
+                batches = await self._read(stored.id, after, 1 if has_ended else _ROWS)
             for batch in batches:
                 yield batch.after(after)
                 after = batch.last
@@ -196,9 +197,9 @@ class StoredResponses:
             if not await run.wait(self._config.heartbeat_seconds):
                 yield b""
 
-    async def _read(self, response_id: int, after: int) -> list[Batch]:
+    async def _read(self, response_id: int, after: int, most: int) -> list[Batch]:
         rows = await self._db.fetch_all(
-            self._db.q.responses.list_events, response_id=response_id, after=after, most=_ROWS
+            self._db.q.responses.list_events, response_id=response_id, after=after, most=most
         )
         return [unpacked(row) for row in rows]
 

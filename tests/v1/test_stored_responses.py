@@ -378,10 +378,8 @@ async def test_a_response_is_its_users_alone(
 async def test_storage_that_is_full_refuses_before_anything_is_sent(
     client: TestClient, admin: Headers, user: Headers, provider: Provider, config: Config
 ) -> None:
-    me = await (await client.get("/api/auth/me", headers=user)).json()
     with closing(sqlite3.connect(config.database)) as connection, connection:
         connection.execute("UPDATE users SET storage_limit = 0 WHERE role <> 'admin'")
-    assert me
     response = await client.post(PATH, json=STORED, headers=user)
     assert response.status == 507 and not provider.bodies
     assert (await response.json())["error"]["code"] == "storage_full"
@@ -433,3 +431,69 @@ async def test_a_server_that_keeps_nothing_says_so(
     response = await client.post(PATH, json=STORED, headers=admin)
     assert response.status == 400
     assert "CHATHUB_RESPONSES_DAYS" in (await response.json())["error"]["message"]
+
+
+def said(kind: str, number: int, **fields: Any) -> bytes:
+    event = {"type": kind, "sequence_number": number, **fields}
+    return f"event: {kind}\ndata: {json.dumps(event)}\n\n".encode()
+
+
+async def test_a_forwarded_response_is_stored_with_our_id_and_numbers(
+    client: TestClient, admin: Headers, provider: Provider, hub: Any
+) -> None:
+    part = {"type": "output_text", "text": "hello", "annotations": []}
+    item = {"type": "message", "id": "msg_1", "role": "assistant", "status": "completed", "content": [part]}
+    begun_item = {**item, "status": "in_progress", "content": []}
+    response = {
+        **{"id": "resp_theirs", "object": "response", "created_at": 1, "model": "m", "store": False},
+        **{"parallel_tool_calls": True, "tool_choice": "auto", "tools": [], "error": None},
+    }
+    place = {"item_id": "msg_1", "output_index": 0, "content_index": 0}
+    running = {**response, "status": "in_progress", "output": []}
+    whole = {**response, "status": "completed", "output": [item]}
+    parts = [
+        said("response.created", 7, response=running),
+        said("response.output_item.added", 8, output_index=0, item=begun_item),
+        said("response.content_part.added", 9, **place, part={**part, "text": ""}),
+        said("response.output_text.delta", 10, **place, delta="hello", logprobs=[]),
+        said("response.output_item.done", 12, output_index=0, item=item),
+        said("response.completed", 13, response=whole),
+    ]
+    provider.script = provider.stream(parts, stall_after=4)
+    stream = await hub.responses.create(**STORED, stream=True)
+    seen = [await anext(stream) for _ in range(4)]
+    id = seen[0].response.id
+    assert id.startswith("resp_") and len(id) == 53 and seen[0].response.store
+    running_now = await got(client, admin, id)
+    assert running_now["status"] == "in_progress" and text_of(running_now) == "hello"
+    assert provider.last["store"] is False and provider.last["stream"] is True
+    provider.gate.set()
+    events = seen + [event async for event in stream]
+    assert [event.sequence_number for event in events] == list(range(6))
+    assert events[-1].response.id == id and text_of(await got(client, admin, id)) == "hello"
+    # what is continued has no id that the provider does not know
+    provider.script = provider.stream(parts)
+    await hub.responses.create(model="m", input="more", previous_response_id=id)
+    assert [each.get("id") for each in provider.last["input"]] == [None, None, None]
+    assert "previous_response_id" not in provider.last
+
+
+async def test_a_disabled_users_response_is_stopped(
+    client: TestClient, admin: Headers, user: Headers, provider: Provider, config: Config
+) -> None:
+    waiting(provider, "你好")
+    queued = await begun(client, user, background=True)
+    await until(client, user, queued["id"], lambda found: found["output"])
+
+    def now() -> tuple[int, str]:
+        with closing(sqlite3.connect(config.database)) as connection:
+            row = connection.execute("SELECT user_id, status FROM responses").fetchone()
+            return row[0], row[1]
+
+    response = await client.delete(f"/api/users/{now()[0]}", headers=admin)
+    assert response.status == 200, await response.text()
+    async with asyncio.timeout(10):
+        while now()[1] != "failed":
+            await asyncio.sleep(0.02)
+        while not provider.closed:
+            await asyncio.sleep(0.02)
