@@ -67,11 +67,13 @@ def end(tx: Transaction, response_id: int, batch: Batch, status: str) -> None:
 def _blocks(tx: Transaction, response_id: int) -> Iterator[Batch]:
     """The whole log as large blocks, compressed."""
     waiting: list[Batch] = []
+    size = 0
     for batch in read(tx, response_id):
         waiting.append(batch)
-        if sum(len(each.data) for each in waiting) >= _BLOCK:
+        size += len(batch.data)
+        if size >= _BLOCK:
             yield _folded(waiting)
-            waiting = []
+            waiting, size = [], 0
     if waiting:
         yield _folded(waiting)
 
