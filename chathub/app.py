@@ -66,6 +66,9 @@ from chathub.running.registry import Registry
 from chathub.security.master_secret import master_secret
 from chathub.security.token_keys import token_keys
 from chathub.security.vault import Vault, derive
+from chathub.stored_responses import log as response_log
+from chathub.stored_responses.generating import ResponseGenerator
+from chathub.stored_responses.responses import StoredResponses
 from chathub.upstream import guard
 from chathub.upstream.client import Client
 from chathub.upstream.connections import Connector
@@ -180,6 +183,7 @@ async def _prepare(
     alive_until = round(db.alive_until * 1000)
     if interrupted := await db.write(saving.recover, catalog, clock.month(), alive_until):
         log.warning("%d replies were cut off by the last end of the server", interrupted)
+    await db.write(response_log.recover)
 
 
 @asynccontextmanager
@@ -234,6 +238,7 @@ async def _generation(app: web.Application) -> AsyncIterator[None]:
         registry,
         weights,
     )
+    app[app_keys.STORED_RESPONSES] = stored = _stored_responses(app)
     unstored = UnstoredReplies(db, queue)
     keeper = AttachmentKeeper(db, admission, clock, config.language)
     runner = ReplyRunner(db, client, clock, config, key_reports, unstored, keeper, weights, rates)
@@ -246,7 +251,16 @@ async def _generation(app: web.Application) -> AsyncIterator[None]:
         ending.push_async_callback(app[app_keys.LAST_USES].flush)
         ending.push_async_callback(queue.close)
         ending.push_async_callback(replies.close)
+        ending.push_async_callback(stored.close)
         yield
+
+
+def _stored_responses(app: web.Application) -> StoredResponses:
+    db, config, gateway = app[app_keys.DB], app[app_keys.CONFIG], app[app_keys.GATEWAY]
+    memory, streams = app[app_keys.REQUEST_MEMORY], app[app_keys.STREAM_LIMIT]
+    generator = ResponseGenerator(db, gateway, app[app_keys.RUNNING], config, memory, streams)
+    catalog, clock, offload = app[app_keys.CATALOG], app[app_keys.CLOCK], app[app_keys.OFFLOAD]
+    return StoredResponses(db, generator, catalog, clock, config, offload)
 
 
 @asynccontextmanager
@@ -263,7 +277,7 @@ async def _upkeep(app: web.Application) -> AsyncIterator[None]:
         async with background_tasks(
             *(replies.beat, replies.save, disk.watch, remover.run, backups.run, partial(trim, db)),
             *(partial(clock_check.watch, db, clock), monitor.watch, monitor.check),
-            app[app_keys.LAST_USES].run,
+            *(app[app_keys.LAST_USES].run, app[app_keys.STORED_RESPONSES].remove_old),
         ):
             yield
 
@@ -292,6 +306,7 @@ def _session(config: Config, factory: guard.SocketFactory | None = None) -> aioh
 
 async def _end_replies(app: web.Application) -> None:
     app[app_keys.DB].end_lock_waits(_LAST_LOCK_WAIT)
+    await app[app_keys.STORED_RESPONSES].close()
     await app[app_keys.REPLIES].close()
 
 

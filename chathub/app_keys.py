@@ -33,6 +33,7 @@ from chathub.providers.resolver import Resolver
 from chathub.replies.conversations import ConversationReplies
 from chathub.running.registry import Registry
 from chathub.security.vault import Vault
+from chathub.stored_responses.responses import StoredResponses
 from chathub.upstream.client import Client
 
 CONFIG = web.AppKey("CONFIG", Config)
@@ -58,6 +59,7 @@ AVAILABILITY = web.AppKey("AVAILABILITY", Availability)
 COOLDOWNS = web.AppKey("COOLDOWNS", CallerCooldowns)
 CLIENT = web.AppKey("CLIENT", Client)
 GATEWAY = web.AppKey("GATEWAY", Gateway)
+STORED_RESPONSES = web.AppKey("STORED_RESPONSES", StoredResponses)
 REPLIES = web.AppKey("REPLIES", ConversationReplies)
 OUTPUT_RATES = web.AppKey("OUTPUT_RATES", OutputRates)
 RUNNING = web.AppKey("RUNNING", Registry)

@@ -82,6 +82,8 @@ class Config:
     backup_every: float = 24
     backup_keep: Keep = Keep()
     backup_compress: bool = False
+    # the days that a response is kept whose client asks for it; 0: none is kept
+    responses_days: int = 30
 
     @property
     def development(self) -> bool:
@@ -141,6 +143,7 @@ _VARIABLES: Mapping[str, tuple[str, Callable[[str], Any]]] = {
     "CHATHUB_BACKUP_COMPRESS": ("backup_compress", values.switch),
     "CHATHUB_AUTO_TITLE": ("auto_title", values.switch),
     "CHATHUB_LISTED_MODELS_ONLY": ("listed_models_only", values.switch),
+    "CHATHUB_RESPONSES_DAYS": ("responses_days", values.whole(0, 3650)),
     "CHATHUB_CACHED_WEIGHT": ("cached_weight", values.share),
     "CHATHUB_USAGE_SECONDS": ("usage_seconds", values.seconds_or_none),
 }

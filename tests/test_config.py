@@ -75,6 +75,7 @@ VARIABLES: dict[str, tuple[str, str, Any]] = {
     "CHATHUB_AUTO_TITLE": ("on", "auto_title", True),
     "CHATHUB_USAGE_SECONDS": ("20", "usage_seconds", 20),
     "CHATHUB_LISTED_MODELS_ONLY": ("on", "listed_models_only", True),
+    "CHATHUB_RESPONSES_DAYS": ("0", "responses_days", 0),
     "CHATHUB_CACHED_WEIGHT": ("0.25", "cached_weight", 0.25),
     "CHATHUB_NEW_SECRET_KEY": ("n" * 32, "new_secret_key", b"n" * 32),
     "CHATHUB_SESSION_SECONDS": ("21", "session_seconds", 21),

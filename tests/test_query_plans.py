@@ -27,6 +27,7 @@ MAY_SCAN = {
     ("messages.list_streaming", "messages USING INDEX messages_streaming"),
     # at start, after a crash
     ("budgets.list_left", "reservations"),
+    ("responses.list_in_progress", "responses USING INDEX responses_in_progress"),
     # a bounded number of models
     ("output_rates.list_newest", "output_rates USING INDEX output_rates_by_update"),
     ("output_rates.delete_oldest", "output_rates USING COVERING INDEX output_rates_by_update"),
@@ -44,6 +45,8 @@ MAY_SORT = {
         "model_rests.list_own",
         "models.list_all",
         "providers.list_all",
+        # a bounded chain
+        "responses.list_chain",
         "token_weights.delete_oldest",
         "token_weights.list_newest_first",
     ),

@@ -28,6 +28,7 @@ from chathub.database.rows.output_rates import OutputRates
 from chathub.database.rows.parts import Parts
 from chathub.database.rows.personal_tokens import PersonalTokens
 from chathub.database.rows.providers import Providers
+from chathub.database.rows.responses import Responses
 from chathub.database.rows.schema import Schema
 from chathub.database.rows.sessions import Sessions
 from chathub.database.rows.settings import Settings
@@ -76,6 +77,7 @@ class Queries:
     parts: Parts
     personal_tokens: PersonalTokens
     providers: Providers
+    responses: Responses
     schema: Schema
     sessions: Sessions
     settings: Settings

@@ -4,7 +4,7 @@
 """
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
 
 from chathub.accounts.caller import Caller
@@ -19,9 +19,11 @@ from chathub.formats.needs import needs_of
 from chathub.gateway.embeddings import EmbeddingExchange, EmbeddingRequest
 from chathub.gateway.exchange import Exchange
 from chathub.gateway.failures import error_for, public_failure
+from chathub.gateway.item_memory import ItemMemory
 from chathub.gateway.metering import Metering
 from chathub.gateway.prompt_counter import PromptCounter
 from chathub.gateway.request import GatewayRequest
+from chathub.gateway.responses_exchange import ResponsesExchange
 from chathub.gateway.sink import Sink
 from chathub.gateway.thought_memory import ThoughtMemory
 from chathub.gateway.token_counts import TokenCount, TokenCounts
@@ -58,12 +60,19 @@ class Gateway:
         self._registry = registry
         self._token_weights = token_weights
         self._thoughts = ThoughtMemory()
+        self.items = ItemMemory()
         self._token_counts = TokenCounts(client, offload, key_reports, token_weights)
 
     async def respond(
-        self, caller: Caller, client_format: ClientFormat, headers: Mapping[str, str], sink: Sink
+        self,
+        caller: Caller,
+        client_format: ClientFormat,
+        headers: Mapping[str, str],
+        sink: Sink,
+        reserved: Callable[[GatewayRequest], Awaitable[None]] | None = None,
     ) -> bytes | None:
         """Respond to a request. Returns the whole body, or None if the reply went to the sink as a stream.
+        ``reserved`` is called when the request may begin: its usage is reserved.
 
         Raises:
             ChatHubError: the request failed before anything was sent.
@@ -85,7 +94,10 @@ class Gateway:
             choices=client_format.choices,
         )
         async with metered as request:
-            exchange = Exchange(
+            if reserved is not None:
+                await reserved(request)
+            responses = client_format.wire_format == "responses"
+            exchange = (ResponsesExchange if responses else Exchange)(
                 self._client,
                 self._offload,
                 self._config,

@@ -14,6 +14,7 @@ from chathub.sentences import (
     paths,
     providers,
     requests,
+    responses,
     server,
     successes,
     upstream,
@@ -31,6 +32,7 @@ ERRORS: Mapping[str, tuple[str, str]] = {
     **paths.SENTENCES,
     **providers.SENTENCES,
     **requests.SENTENCES,
+    **responses.SENTENCES,
     **server.SENTENCES,
     **upstream.SENTENCES,
 }

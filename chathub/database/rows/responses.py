@@ -1,0 +1,62 @@
+"""Rows of ``sql/queries/responses.sql``."""
+
+from chathub.database.statements import Command, Row, Select, Statements
+
+
+class ResponseId(Row, frozen=True):
+    """The row id of a new response."""
+
+    id: int
+
+
+class StoredResponse(Row, frozen=True):
+    """A stored response; ``depth`` counts the responses that it continues."""
+
+    id: int
+    public_id: str
+    depth: int
+    model: str
+    status: str
+    is_background: bool
+
+    @property
+    def has_ended(self) -> bool:
+        return self.status != "in_progress"
+
+
+class StoredInput(Row, frozen=True):
+    """The items of an input, compressed."""
+
+    input: bytes
+
+
+class ChainLink(Row, frozen=True):
+    """A response of a chain with the items of its own input, compressed."""
+
+    id: int
+    input: bytes
+
+
+class StoredEvents(Row, frozen=True):
+    """Events in a row by their sequence numbers, compressed."""
+
+    first: int
+    last: int
+    data: bytes
+
+
+class Responses(Statements):
+    insert: Select[ResponseId]
+    find: Select[StoredResponse]
+    get: Select[StoredResponse]
+    get_input: Select[StoredInput]
+    list_chain: Select[ChainLink]
+    insert_events: Command
+    list_events: Select[StoredEvents]
+    get_last_events: Select[StoredEvents]
+    delete_events: Command
+    update_status: Command
+    list_in_progress: Select[StoredResponse]
+    hide: Command
+    delete_unless_continued: Command
+    delete_older: Command

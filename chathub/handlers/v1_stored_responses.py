@@ -1,0 +1,127 @@
+"""The endpoints of stored responses, in OpenAI's format: begin, read, follow, cancel, delete."""
+
+from typing import TypeVar
+
+import msgspec
+from aiohttp import web
+from msgspec import Raw
+
+from chathub.app_keys import CALLER, CONFIG, STORED_RESPONSES
+from chathub.database.rows.responses import StoredResponse
+from chathub.errors import BadRequest
+from chathub.formats.responses.client import ResponsesClient
+from chathub.handlers.http import json_response, streamed
+from chathub.handlers.response_writer import ResponseWriter
+from chathub.handlers.streams import HEADERS
+from chathub.schemas.decode import decode_query
+from chathub.schemas.responses import ItemsPage, Retrieval
+from chathub.stored_responses.request import Wanted
+from chathub.stored_responses.run import StoredRun
+
+T = TypeVar("T")
+
+
+async def begin(request: web.Request, client_format: ResponsesClient, wanted: Wanted) -> web.StreamResponse:
+    """Begin a response that is kept: the client follows it, waits for its end, or leaves it."""
+    headers = {name.lower(): value for name, value in request.headers.items()}
+    stored, run = await request.app[STORED_RESPONSES].begin(
+        request[CALLER], client_format.fields, wanted, ResponsesClient, headers
+    )
+    try:
+        if wanted.is_streamed:
+            await run.shown(request.app[CONFIG].heartbeat_seconds)
+            return await _follow(request, stored, -1)
+        if not wanted.is_background:
+            await run.finished()
+        return await _whole(request, stored, run)
+    finally:
+        run.leave()
+
+
+@streamed
+async def get(request: web.Request) -> web.StreamResponse:
+    wanted = _query(request, Retrieval)
+    stored = await _found(request)
+    if not wanted.stream:
+        return await _whole(request, stored)
+    run = request.app[STORED_RESPONSES].running(stored)
+    if run is None:
+        return await _follow(request, stored, wanted.starting_after)
+    run.join()
+    try:
+        return await _follow(request, stored, wanted.starting_after)
+    finally:
+        run.leave()
+
+
+async def cancel(request: web.Request) -> web.Response:
+    stored = await _found(request)
+    await request.app[STORED_RESPONSES].cancel(stored)
+    return await _whole(request, stored)
+
+
+async def delete(request: web.Request) -> web.Response:
+    stored = await _found(request)
+    await request.app[STORED_RESPONSES].delete(stored)
+    return json_response({"id": stored.public_id, "object": "response", "deleted": True})
+
+
+async def list_input_items(request: web.Request) -> web.Response:
+    wanted = _query(request, ItemsPage)
+    items = await request.app[STORED_RESPONSES].input_items(await _found(request))
+    if wanted.order == "desc":
+        items.reverse()
+    start = 0
+    if wanted.after is not None:
+        start = next((at + 1 for at, item in enumerate(items) if _id_of(item) == wanted.after), 0)
+        if not start:
+            raise BadRequest("cursor_unknown", id=wanted.after[:200])
+    page = items[start : start + wanted.limit]
+    return json_response(
+        {
+            "object": "list",
+            "data": page,
+            "first_id": _id_of(page[0]) if page else None,
+            "last_id": _id_of(page[-1]) if page else None,
+            "has_more": start + wanted.limit < len(items),
+        }
+    )
+
+
+class _Item(msgspec.Struct):
+    id: str | None = None
+
+
+_decode_item = msgspec.json.Decoder(_Item).decode
+
+
+def _id_of(item: Raw) -> str | None:
+    return _decode_item(item).id
+
+
+async def _found(request: web.Request) -> StoredResponse:
+    return await request.app[STORED_RESPONSES].find(request[CALLER], request.match_info["id"])
+
+
+def _query(request: web.Request, kind: type[T]) -> T:
+    """The query parameters that have a meaning here; clients send others, such as ``include``."""
+    names = getattr(kind, "__struct_fields__", ())
+    return decode_query({name: request.query[name] for name in names if name in request.query}, kind)
+
+
+async def _whole(request: web.Request, stored: StoredResponse, run: StoredRun | None = None) -> web.Response:
+    if run is not None and run.error is not None:
+        raise run.error
+    return json_response(await request.app[STORED_RESPONSES].response(stored))
+
+
+async def _follow(request: web.Request, stored: StoredResponse, after: int) -> web.StreamResponse:
+    """Stream the events behind a sequence number until the end; the response goes on if the client leaves."""
+    writer = await ResponseWriter.begin(request, web.StreamResponse(headers=HEADERS))
+    try:
+        async for data in request.app[STORED_RESPONSES].follow(stored, after):
+            await writer.write(data or ResponsesClient.heartbeat)
+        await writer.end()
+    except ConnectionError:
+        writer.abort()
+    return writer.response

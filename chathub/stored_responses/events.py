@@ -1,0 +1,101 @@
+"""The events of a stored response: numbered anew, and with the fields that only ChatHub knows."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple
+
+import msgspec
+from msgspec import Raw
+
+from chathub.formats import sse
+
+# the events that end a response, with the status that it has then
+ENDS = {
+    "response.completed": "completed",
+    "response.incomplete": "incomplete",
+    "response.failed": "failed",
+}
+# bytes of one event: the last one has the whole response
+_LARGEST = 64 * 1024 * 1024
+_EVENT_END = b"\n\n"
+
+Fields = dict[str, Raw]
+_decode_fields = msgspec.json.Decoder(Fields).decode
+_decode_event = msgspec.json.Decoder(dict[str, Any]).decode
+
+
+class Batch(NamedTuple):
+    """Events in a row: the sequence numbers of the first and the last, and their bytes."""
+
+    first: int
+    last: int
+    data: bytes
+
+    def after(self, number: int) -> bytes:
+        """The bytes of the events behind a sequence number."""
+        if number < self.first:
+            return self.data
+        return self.data.split(_EVENT_END, number - self.first + 1)[-1]
+
+
+def framed(event: Mapping[str, Any], number: int) -> bytes:
+    """An event as its clients get it."""
+    payload = msgspec.json.encode({**event, "sequence_number": number})
+    kind = event["type"]
+    name = bytes(kind).strip(b'"') if isinstance(kind, Raw) else str(kind).encode()
+    return b"event: %b\n" % name + sse.frame(payload)
+
+
+def events_in(data: bytes) -> Iterator[dict[str, Any]]:
+    """The events of a log, decoded one by one."""
+    for block in data.split(_EVENT_END):
+        if block:
+            yield _decode_event(block.partition(b"\ndata: ")[2])
+
+
+class Rewriter:
+    """Turns the bytes of a stream into numbered events; heartbeats are left out, and what follows the end.
+
+    ``fields`` replace those of every ``response`` object. ``status`` is how the response ended, once its last
+    event has come. The first event of a response that has begun already is left out too.
+    """
+
+    def __init__(self, fields: Mapping[str, Any], number: int, *, has_begun: bool) -> None:
+        self._fields = fields
+        self._parser = sse.Parser(_LARGEST)
+        self._number = number
+        self._has_begun = has_begun
+        self.status: str | None = None
+
+    def feed(self, data: bytes) -> Batch | None:
+        """The events that some bytes complete."""
+        return self._batch(self._parser.feed(data))
+
+    def close(self) -> Batch | None:
+        """The event that lacks its end."""
+        return self._batch(self._parser.close())
+
+    def _batch(self, found: list[sse.Event]) -> Batch | None:
+        first = self._number
+        written = [each for name, payload in found if (each := self._rewritten(name, payload))]
+        return Batch(first, self._number - 1, b"".join(written)) if written else None
+
+    def _rewritten(self, name: str, payload: bytes) -> bytes:
+        if self.status is not None or not payload.lstrip().startswith(b"{"):
+            return b""
+        event: dict[str, Any] = dict(_decode_fields(payload))
+        kind = _text(event.get("type")) or name
+        if not kind or (kind == "response.created" and self._has_begun):
+            return b""
+        event = {"type": kind, **{field: raw for field, raw in event.items() if field != "type"}}
+        if (response := event.get("response")) is not None and response != b"null":
+            event["response"] = {**_decode_fields(response), **self._fields}
+        self.status = ENDS.get(kind)
+        self._number += 1
+        return framed(event, self._number - 1)
+
+
+def _text(raw: Raw | None) -> str:
+    try:
+        return msgspec.json.decode(raw, type=str) if raw is not None else ""
+    except msgspec.MsgspecError:
+        return ""

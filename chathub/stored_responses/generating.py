@@ -1,0 +1,193 @@
+"""The generation of stored responses: each is a task of the server, and a gateway request in it."""
+
+import asyncio
+import logging
+from collections.abc import Mapping
+from functools import partial
+from typing import Any
+
+import msgspec
+from msgspec import Raw, Struct
+
+from chathub.accounts.caller import Caller
+from chathub.config import Config
+from chathub.database.database import Database
+from chathub.database.transaction import Transaction
+from chathub.errors import ChatHubError, Unavailable
+from chathub.formats.client_format import ClientFormat
+from chathub.formats.responses.head import ResponseHead
+from chathub.gateway.gateway import Gateway
+from chathub.gateway.request import GatewayRequest
+from chathub.limits.request_memory import RequestMemory
+from chathub.limits.streams import StreamLimit
+from chathub.running.registry import Registry
+from chathub.sentences import Reason
+from chathub.stored_responses import log
+from chathub.stored_responses.events import Batch, Rewriter, framed
+from chathub.stored_responses.log import NewResponse
+from chathub.stored_responses.run import Ending, StoredRun
+from chathub.stored_responses.sink import LogSink
+
+logger = logging.getLogger("chathub.responses")
+
+_SHUTDOWN = Ending("failed", Reason("shutdown_interrupted_reply"))
+_STOPPED = Ending("failed", Reason("reply_stopped"))
+_BROKEN = Ending("failed", Reason("internal_error"))
+
+
+class Beginning(Struct, frozen=True):
+    """A response that is to begin: its row, what its objects repeat of the request, and the request that is
+    generated for it, which always streams."""
+
+    new: NewResponse
+    head: ResponseHead
+    client_format: ClientFormat
+    headers: Mapping[str, str]
+
+
+class ResponseGenerator:
+    """Generates stored responses, and knows those that run."""
+
+    def __init__(
+        self,
+        db: Database,
+        gateway: Gateway,
+        registry: Registry,
+        config: Config,
+        request_memory: RequestMemory,
+        streams: StreamLimit,
+    ) -> None:
+        self._db = db
+        self._gateway = gateway
+        self._registry = registry
+        self._config = config
+        self._request_memory = request_memory
+        self._streams = streams
+        # those that run, by row id; and the task of each, also of those that are not stored yet
+        self.running: dict[int, StoredRun] = {}
+        self._tasks: dict[asyncio.Task[None], StoredRun] = {}
+        self._is_closed = False
+
+    async def begin(self, caller: Caller, beginning: Beginning) -> tuple[int, StoredRun]:
+        """Begin a response; gives its row id when it is stored.
+
+        Raises:
+            ChatHubError: it may not begin; nothing is stored.
+        """
+        if self._is_closed:
+            raise Unavailable("server_stopping", retry_after=5)
+        is_background = beginning.new.is_background
+        unfollowed = None if is_background else self._config.unfollowed_seconds
+        run = StoredRun(caller.id, unfollowed, is_shown=is_background)
+        task = self._registry.spawn(self._generate(caller, beginning, run))
+        self._tasks[task] = run
+        task.add_done_callback(self._tasks.pop)
+        try:
+            return await asyncio.shield(run.begun), run
+        except asyncio.CancelledError:
+            run.leave()
+            raise
+
+    async def close(self) -> None:
+        """Store what still runs as failed, with its output so far."""
+        self._is_closed = True
+        for run in self._tasks.values():
+            run.stop(_SHUTDOWN)
+        if self._tasks:
+            await asyncio.wait(list(self._tasks))
+
+    async def _generate(self, caller: Caller, beginning: Beginning, run: StoredRun) -> None:
+        new, body = beginning.new, self._request_memory.of(caller.id)
+        fields = _fields_of(beginning.head)
+        rewriter = Rewriter(fields, 2 if new.is_background else 0, has_begun=new.is_background)
+        sink = LogSink(rewriter, partial(self._append, run))
+        error: ChatHubError | None = None
+        try:
+            # the body lasts longer than the request that brought it
+            body.grow(len(beginning.client_format.body))
+            with self._streams.slot(caller.id):
+                begin = partial(self._begin, beginning, run)
+                await self._gateway.respond(caller, beginning.client_format, beginning.headers, sink, begin)
+        except asyncio.CancelledError:
+            run.ending = run.ending or (_SHUTDOWN if self._is_closed else _STOPPED)
+        except ChatHubError as failure:
+            error = failure
+        except Exception:
+            logger.exception("a stored response failed")
+            run.ending = run.ending or _BROKEN
+        finally:
+            body.release()
+        await sink.settle()
+        await self._finish(run, beginning, error)
+
+    async def _begin(self, beginning: Beginning, run: StoredRun, request: GatewayRequest) -> None:
+        """Store the response: its usage is reserved, and its provider is called next."""
+        run.request = request
+        if run.ending is not None:
+            raise Unavailable("server_stopping", retry_after=5)
+        batch = _queued(beginning) if beginning.new.is_background else None
+        # the name as it is kept, which may be another spelling than the client's
+        new = beginning.new._replace(model=request.candidates.requested)
+        response_id = await self._db.write(log.begin, new, batch)
+        run.id = response_id
+        self.running[response_id] = run
+        if batch is not None:
+            run.add(batch)
+        if not run.begun.done():
+            run.begun.set_result(response_id)
+
+    async def _append(self, run: StoredRun, batch: Batch, status: str | None) -> None:
+        if status is None:
+            await self._db.write(log.append, run.id, batch)
+        else:
+            await self._db.write_with_retry(log.end, run.id, batch, status)
+            run.is_over = True
+        self._gateway.items.remember(run.user_id, run.items.feed(batch.data))
+        run.add(batch)
+
+    async def _finish(self, run: StoredRun, beginning: Beginning, error: ChatHubError | None) -> None:
+        if not run.id:
+            failure = error or ChatHubError.of((run.ending or _STOPPED).reason)
+            if not run.begun.done():
+                run.begun.set_exception(failure)
+            return
+        try:
+            if not run.is_over:
+                await self._cut(run, run.id, beginning, error)
+        except Exception:
+            # the next start of the server ends it
+            logger.exception("the end of a stored response could not be stored")
+        finally:
+            self.running.pop(run.id, None)
+            run.end()
+
+    async def _cut(
+        self, run: StoredRun, response_id: int, beginning: Beginning, error: ChatHubError | None
+    ) -> None:
+        """End a response that is not whole. Where no client has seen anything of it, nothing is kept: its
+        client gets the error."""
+        if run.last < 0 and not run.is_shown and run.ending is None:
+            run.error = error or ChatHubError("internal_error")
+            await self._db.write_with_retry(_delete, response_id)
+            return
+        ending = run.ending or (Ending("failed", error.reason) if error else _BROKEN)
+        head = msgspec.json.decode(beginning.head.response(beginning.new.model, "in_progress"))
+        run.add(await self._db.write_with_retry(log.cut, response_id, ending.status, ending.reason, head))
+
+
+def _fields_of(head: ResponseHead) -> Mapping[str, Any]:
+    """The fields of a provider's response object that ChatHub sets."""
+    ours = ("store", "background", "previous_response_id")
+    return {"id": head.id, **{name: head.fields[name] for name in ours}}
+
+
+def _queued(beginning: Beginning) -> Batch:
+    """The first events of a response that runs in the background."""
+    response: Raw = beginning.head.response(beginning.new.model, "queued")
+    kinds = ("response.created", "response.queued")
+    events = [framed({"type": kind, "response": response}, number) for number, kind in enumerate(kinds)]
+    return Batch(0, 1, b"".join(events))
+
+
+def _delete(tx: Transaction, response_id: int) -> None:
+    tx.run(tx.q.responses.delete_unless_continued, response_id=response_id)

@@ -1,0 +1,147 @@
+"""The log of a stored response in the database: events are on disk before anybody sees them."""
+
+import zlib
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from chathub.billing import budgets
+from chathub.database.rows.responses import StoredEvents, StoredResponse
+from chathub.database.transaction import Transaction
+from chathub.schemas.json import JsonObject
+from chathub.sentences import Reason
+from chathub.stored_responses.events import Batch, events_in, framed
+from chathub.stored_responses.output import Output, ended
+
+# bytes of events in one block of an ended response
+_BLOCK = 256 * 1024
+# rows that are read at once
+_ROWS = 64
+_FAST = 1
+
+
+class NewResponse(NamedTuple):
+    """What is stored of a response when it begins; ``input`` is the compressed list of its items."""
+
+    public_id: str
+    user_id: int
+    previous_id: int | None
+    depth: int
+    model: str
+    is_background: bool
+    now: int
+    input: bytes
+
+
+def begin(tx: Transaction, new: NewResponse, batch: Batch | None) -> int:
+    """Store a response that begins, and its first events; gives its row id.
+
+    Raises:
+        StorageFull: the user stores as much as it may, or would with this input.
+    """
+    budgets.check_storage(budgets.get_limits(tx, new.user_id))
+    (row,) = tx.all(tx.q.responses.insert, **new._asdict())
+    budgets.check_storage(budgets.get_limits(tx, new.user_id))
+    if batch is not None:
+        append(tx, row.id, batch)
+    return row.id
+
+
+def append(tx: Transaction, response_id: int, batch: Batch) -> None:
+    """Store further events."""
+    data = zlib.compress(batch.data, _FAST)
+    tx.run(
+        tx.q.responses.insert_events, response_id=response_id, first=batch.first, last=batch.last, data=data
+    )
+
+
+def end(tx: Transaction, response_id: int, batch: Batch, status: str) -> None:
+    """Store the last events and how the response ended, and fold its log into blocks."""
+    append(tx, response_id, batch)
+    tx.run(tx.q.responses.update_status, response_id=response_id, status=status)
+    blocks = list(_blocks(tx, response_id))
+    tx.run(tx.q.responses.delete_events, response_id=response_id)
+    for first, last, data in blocks:
+        tx.run(tx.q.responses.insert_events, response_id=response_id, first=first, last=last, data=data)
+
+
+def _blocks(tx: Transaction, response_id: int) -> Iterator[Batch]:
+    """The whole log as large blocks, compressed."""
+    waiting: list[Batch] = []
+    size = 0
+    for batch in read(tx, response_id):
+        waiting.append(batch)
+        size += len(batch.data)
+        if size >= _BLOCK:
+            yield _folded(waiting)
+            waiting, size = [], 0
+    if waiting:
+        yield _folded(waiting)
+
+
+def _folded(batches: list[Batch]) -> Batch:
+    data = zlib.compress(b"".join([each.data for each in batches]))
+    return Batch(batches[0].first, batches[-1].last, data)
+
+
+def unpacked(row: StoredEvents) -> Batch:
+    """Stored events as their bytes."""
+    return Batch(row.first, row.last, zlib.decompress(row.data))
+
+
+def read(tx: Transaction, response_id: int) -> Iterator[Batch]:
+    """The whole log, a few rows at a time."""
+    after = -1
+    while rows := tx.all(tx.q.responses.list_events, response_id=response_id, after=after, most=_ROWS):
+        yield from map(unpacked, rows)
+        after = rows[-1].last
+
+
+def response_so_far(tx: Transaction, response_id: int) -> JsonObject:
+    """The response of a log that has not ended."""
+    output = Output()
+    for batch in read(tx, response_id):
+        output.add(events_in(batch.data))
+    return output.response()
+
+
+def ended_response(tx: Transaction, response_id: int) -> JsonObject:
+    """The response of a log that has ended: its last event has all of it."""
+    (row,) = tx.all(tx.q.responses.get_last_events, response_id=response_id)
+    output = Output()
+    output.add(events_in(unpacked(row).after(row.last - 1)))
+    return output.response()
+
+
+def response_of(tx: Transaction, stored: StoredResponse) -> JsonObject:
+    """The response as it is now."""
+    return (ended_response if stored.has_ended else response_so_far)(tx, stored.id)
+
+
+def last_batch(response: JsonObject, number: int, status: str, reason: Reason) -> Batch:
+    """The event that ends a response before it is whole. The format has no event for one that was cancelled:
+    it is incomplete, and its status says why."""
+    kind = "response.failed" if status == "failed" else "response.incomplete"
+    final = ended(response, status, "server_error", reason.text("en"))
+    return Batch(number, number, framed({"type": kind, "response": final}, number))
+
+
+def cut(tx: Transaction, response_id: int, status: str, reason: Reason, head: JsonObject) -> Batch:
+    """End a response before it is whole, with its output so far; gives its last event. ``head`` is the
+    response if no event has come yet."""
+    rows = tx.all(tx.q.responses.get_last_events, response_id=response_id)
+    number = rows[0].last + 1 if rows else 0
+    batch = last_batch(response_so_far(tx, response_id) or head, number, status, reason)
+    end(tx, response_id, batch, status)
+    return batch
+
+
+def recover(tx: Transaction) -> int:
+    """End the responses that the last end of the server cut off; gives how many these were."""
+    unfinished = tx.all(tx.q.responses.list_in_progress)
+    for stored in unfinished:
+        if tx.all(tx.q.responses.get_last_events, response_id=stored.id):
+            cut(tx, stored.id, "failed", Reason("response_cut_off"), {})
+        else:
+            # no client knows of it
+            tx.run(tx.q.responses.delete_unless_continued, response_id=stored.id)
+    return len(unfinished)

@@ -1,0 +1,260 @@
+"""The stored responses of users: found, followed, cancelled, deleted, and removed when they are old."""
+
+import asyncio
+import secrets
+from collections.abc import AsyncIterator, Callable, Mapping
+from functools import partial
+
+from msgspec import Raw
+
+from chathub.accounts.caller import Caller
+from chathub.clock import Clock
+from chathub.config import Config
+from chathub.database.database import Database
+from chathub.database.rows.responses import StoredResponse
+from chathub.database.transaction import Transaction
+from chathub.errors import BadRequest, Conflict, NotFound
+from chathub.formats.client_format import ClientFormat
+from chathub.formats.responses.head import ResponseHead
+from chathub.offload import Offload
+from chathub.providers.catalog import Catalog
+from chathub.providers.entries import may_use
+from chathub.schemas.json import JsonObject
+from chathub.stored_responses import history, log
+from chathub.stored_responses.events import Batch
+from chathub.stored_responses.generating import Beginning, ResponseGenerator
+from chathub.stored_responses.log import NewResponse, unpacked
+from chathub.stored_responses.request import Wanted, body_of, packed_items, unpacked_items
+from chathub.stored_responses.run import CANCELLED, StoredRun
+
+# responses that one chain may have
+_LONGEST_CHAIN = 500
+# rows of a log that are read at once
+_ROWS = 16
+# responses that are removed in one write; seconds between two of them, and between two rounds
+_REMOVED, _PAUSE, _ROUND = 20, 0.05, 600
+_DAY = 86_400_000
+
+MakeFormat = Callable[[bytes], ClientFormat]
+
+
+class StoredResponses:
+    """Keeps the responses whose clients ask for it."""
+
+    def __init__(
+        self,
+        db: Database,
+        generator: ResponseGenerator,
+        catalog: Catalog,
+        clock: Clock,
+        config: Config,
+        offload: Offload,
+    ) -> None:
+        self._db = db
+        self._catalog = catalog
+        self._generator = generator
+        self._clock = clock
+        self._config = config
+        self._offload = offload
+
+    # --- begin
+
+    async def begin(
+        self,
+        caller: Caller,
+        fields: Mapping[str, Raw],
+        wanted: Wanted,
+        make_format: MakeFormat,
+        headers: Mapping[str, str],
+    ) -> tuple[StoredResponse, StoredRun]:
+        """Begin a response that is kept.
+
+        Raises:
+            ChatHubError: it may not begin; nothing is stored.
+        """
+        if not self._config.responses_days:
+            raise BadRequest("responses_not_kept", details={"param": "store"})
+        previous = await self._previous(caller, wanted)
+        public_id = f"resp_{secrets.token_hex(24)}"
+        make = partial(self._beginning, caller, fields, wanted, make_format, headers, public_id, previous)
+        size = sum(memoryview(value).nbytes for value in fields.values())
+        items = await self._history(previous)
+        beginning = await self._offload.run(
+            size + sum(memoryview(item).nbytes for item in items), make, items
+        )
+        response_id, run = await self._generator.begin(caller, beginning)
+        new = beginning.new
+        stored = StoredResponse(
+            response_id, public_id, new.depth, new.model, "in_progress", new.is_background
+        )
+        return stored, run
+
+    def _beginning(
+        self,
+        caller: Caller,
+        fields: Mapping[str, Raw],
+        wanted: Wanted,
+        make_format: MakeFormat,
+        headers: Mapping[str, str],
+        public_id: str,
+        previous: StoredResponse | None,
+        items: list[Raw],
+    ) -> Beginning:
+        now = self._clock.now()
+        client_format = make_format(body_of(fields, items, stream=True))
+        head = ResponseHead.of({**fields, "store": Raw(b"true")}, public_id, now // 1000)
+        new = NewResponse(
+            public_id=public_id,
+            user_id=caller.id,
+            previous_id=previous.id if previous else None,
+            depth=previous.depth + 1 if previous else 0,
+            model=client_format.model,
+            is_background=wanted.is_background,
+            now=now,
+            input=packed_items(fields, public_id),
+        )
+        return Beginning(new, head, client_format, headers)
+
+    async def continued(self, caller: Caller, fields: Mapping[str, Raw], wanted: Wanted) -> bytes:
+        """The body of a request that is not kept, with the history that it continues.
+
+        Raises:
+            BadRequest: what it continues is not kept.
+        """
+        items = await self._history(await self._previous(caller, wanted))
+        size = sum(memoryview(value).nbytes for value in [*fields.values(), *items])
+        return await self._offload.run(size, partial(body_of, stream=wanted.is_streamed), fields, items)
+
+    async def _previous(self, caller: Caller, wanted: Wanted) -> StoredResponse | None:
+        if wanted.previous is None:
+            return None
+        param = {"param": "previous_response_id"}
+        stored = await self._find(caller, wanted.previous)
+        if stored is None:
+            raise BadRequest("previous_response_not_found", details=param, id=wanted.previous[:200])
+        if not stored.has_ended:
+            raise Conflict("previous_response_running", details=param, id=stored.public_id)
+        if stored.depth + 1 >= _LONGEST_CHAIN:
+            raise BadRequest("response_chain_too_long", details=param, most=_LONGEST_CHAIN)
+        return stored
+
+    async def _history(self, previous: StoredResponse | None) -> list[Raw]:
+        return await self._db.read(history.load, previous.id) if previous else []
+
+    # --- read
+
+    async def find(self, caller: Caller, public_id: str) -> StoredResponse:
+        """A user's stored response.
+
+        Raises:
+            NotFound: the user has none of this id, or its access token is not for its model.
+        """
+        stored = await self._find(caller, public_id)
+        if stored is None:
+            raise NotFound("response_not_found", id=public_id[:200])
+        return stored
+
+    async def _find(self, caller: Caller, public_id: str) -> StoredResponse | None:
+        stored = await self._db.fetch_one(self._db.q.responses.find, public_id=public_id, user_id=caller.id)
+        return stored if stored is not None and self._may_read(caller, stored.model) else None
+
+    def _may_read(self, caller: Caller, model: str) -> bool:
+        try:
+            return may_use(caller, self._catalog.entry(model))
+        except BadRequest:
+            # an alias that is not usable any more
+            return caller.may_use(model)
+
+    async def response(self, stored: StoredResponse) -> JsonObject:
+        """The response as it is now."""
+        return await self._db.read(_current, stored)
+
+    async def input_items(self, stored: StoredResponse) -> list[Raw]:
+        """The items of a response's own input, in order."""
+        row = await self._db.fetch_one(self._db.q.responses.get_input, response_id=stored.id)
+        return await self._offload.run(len(row.input), unpacked_items, row.input) if row else []
+
+    async def follow(self, stored: StoredResponse, after: int) -> AsyncIterator[bytes]:
+        """The events behind a sequence number until the end; empty bytes while there are none for a while.
+
+        Nothing is queued for a slow client: it gets what it has not read from the disk.
+        """
+        run = self.running(stored)
+        while True:
+            # first the end, then the log: what comes in between is in it
+            has_ended = run is None or run.has_ended
+            batches = run.newer(after) if run else None
+            if batches is None:
+                # the blocks of an ended response are large
+                batches = await self._read(stored.id, after, 1 if has_ended else _ROWS)
+            for batch in batches:
+                yield batch.after(after)
+                after = batch.last
+            if batches:
+                continue
+            if run is None or has_ended:
+                return
+            if not await run.wait(self._config.heartbeat_seconds):
+                yield b""
+
+    async def _read(self, response_id: int, after: int, most: int) -> list[Batch]:
+        rows = await self._db.fetch_all(
+            self._db.q.responses.list_events, response_id=response_id, after=after, most=most
+        )
+        return [unpacked(row) for row in rows]
+
+    def running(self, stored: StoredResponse) -> StoredRun | None:
+        """The run of a response that has not ended."""
+        return self._generator.running.get(stored.id)
+
+    # --- end
+
+    async def cancel(self, stored: StoredResponse) -> None:
+        """Stop a response that runs in the background, and keep its output so far; one that has ended stays
+        as it is.
+
+        Raises:
+            BadRequest: it does not run in the background.
+        """
+        if not stored.is_background:
+            raise BadRequest("response_not_background", id=stored.public_id)
+        await self._stop(stored)
+
+    async def delete(self, stored: StoredResponse) -> None:
+        """Delete a response; one that runs is stopped first."""
+        await self._stop(stored)
+        await self._db.write(_delete, stored.id)
+
+    async def _stop(self, stored: StoredResponse) -> None:
+        if run := self.running(stored):
+            run.stop(CANCELLED)
+            await run.finished()
+
+    async def close(self) -> None:
+        """End all that run."""
+        await self._generator.close()
+
+    async def remove_old(self) -> None:
+        """Remove the responses that are older than they are kept, and the deleted ones that nothing continues
+        any more, a few at a time."""
+        while True:
+            before = self._clock.month().certain - self._config.responses_days * _DAY
+            removed = await self._db.write(_remove_old, before)
+            await asyncio.sleep(_PAUSE if removed else _ROUND)
+
+
+def _current(tx: Transaction, stored: StoredResponse) -> JsonObject:
+    """The response, which may have ended or gone since it was found."""
+    found = tx.one(tx.q.responses.get, response_id=stored.id)
+    if found is None:
+        raise NotFound("response_not_found", id=stored.public_id)
+    return log.response_of(tx, found)
+
+
+def _delete(tx: Transaction, response_id: int) -> None:
+    if not tx.run(tx.q.responses.delete_unless_continued, response_id=response_id):
+        tx.run(tx.q.responses.hide, response_id=response_id)
+
+
+def _remove_old(tx: Transaction, before: int) -> int:
+    return tx.run(tx.q.responses.delete_older, before=before, most=_REMOVED)
