@@ -26,6 +26,7 @@ from chathub.formats.raw_json import is_null
 from chathub.formats.responses.content import FIELD
 from chathub.formats.responses.decode_input import messages_in
 from chathub.formats.responses.decode_tools import tools_and_choice
+from chathub.formats.responses.tools import tools_in
 from chathub.schemas.json import JsonObject
 
 Name = Annotated[str, Meta(min_length=1, max_length=NAME_LENGTH)]
@@ -107,7 +108,7 @@ def request_of(fields: dict[str, Raw]) -> ClientRequest:
         refuse("top_logprobs", "field_unsupported", model=decoded.model)
     if is_null(fields.get(FIELD, Raw(b""))):
         refuse(FIELD, "field_required")
-    tools, choice = tools_and_choice(decoded.tools or [], decoded.tool_choice)
+    tools, choice = tools_and_choice(tools_in(fields), decoded.tool_choice)
     messages = messages_in(fields[FIELD])
     if decoded.instructions:
         messages.insert(0, Message("system", decoded.instructions))

@@ -233,5 +233,7 @@ class Output:
             if call.item is not None and not call.item.is_done:
                 is_whole = not is_cut or call.item.is_whole()
                 self._items[call.item.index] = call.item.end("completed" if is_whole else "incomplete")
-        self._send_late()
+        # at the end of a text they have no item: many programs take the last one for the text
+        if self._calls:
+            self._send_late()
         return [self._items[index] for index in sorted(self._items)]

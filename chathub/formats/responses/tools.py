@@ -12,9 +12,9 @@ from typing import Literal, NamedTuple
 import msgspec
 from msgspec import Raw, Struct
 
-from chathub.formats.client_request import TOOLS
+from chathub.formats.client_request import MESSAGES, TOOLS
 from chathub.formats.loose_json import as_object, as_string
-from chathub.formats.raw_json import ABSENT, items, value_of
+from chathub.formats.raw_json import ABSENT, items, look, value_of
 from chathub.schemas.json import JsonObject
 
 # the field with the free text of a custom tool's call
@@ -24,7 +24,17 @@ _BAD_IN_NAME = re.compile(r"[^a-zA-Z0-9_-]")
 _LONGEST_NAME = 64
 _DIGEST = 8
 
+# the type of an item of the input with further tools
+_MORE = "additional_tools"
+
+
+class _Item(Struct):
+    type: str = ""
+    tools: Raw = ABSENT
+
+
 _object = msgspec.json.Decoder(JsonObject)
+_item = msgspec.json.Decoder(_Item)
 
 
 class KnownTool(NamedTuple):
@@ -52,14 +62,24 @@ class ToolNames(Struct, frozen=True):
     def of(cls, fields: Mapping[str, Raw]) -> "ToolNames":
         """The names of a request's tools. What is no valid tool has no name: it is refused when the request
         is decoded."""
-        listed = items(fields.get("tools", ABSENT), TOOLS) or []
-        tools = [value_of(each, _object) or {} for each in listed]
-        known = [each.known for each in named_tools(tools)][:TOOLS]
+        known = [each.known for each in named_tools(tools_in(fields))][:TOOLS]
         return cls({name_of(each): each for each in known})
 
     def find(self, name: str) -> KnownTool:
         """The tool that a model calls by this name; an unknown one is a plain function."""
         return self.by_name.get(name) or KnownTool("function", name)
+
+
+def tools_in(fields: Mapping[str, Raw]) -> list[JsonObject]:
+    """The tools of a request: those of its field, and those in items of its input, where Codex has them for
+    newer models."""
+    listed = items(fields.get("tools", ABSENT), TOOLS) or []
+    given = fields.get("input", ABSENT)
+    for each in (items(given, MESSAGES) or []) if _MORE.encode() in bytes(given) else []:
+        item = look(each, _item)
+        if item is not None and item.type == _MORE:
+            listed += items(item.tools, TOOLS) or []
+    return [value_of(each, _object) or {} for each in listed[: TOOLS + 1]]
 
 
 def named_tools(tools: list[JsonObject]) -> Iterator[NamedTool]:

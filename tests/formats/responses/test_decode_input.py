@@ -21,6 +21,7 @@ from chathub.formats.messages import (
 )
 from chathub.formats.responses.decode_request import decode_fields, request_of
 from chathub.formats.responses.states import item_state, model_in, state_in
+from chathub.formats.responses.tools import ToolNames
 
 PIXEL = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
 PDF = "JVBERi0xLjQK"
@@ -295,3 +296,13 @@ def test_a_marker_for_the_cache_stands_after_its_part(mark: dict[str, Any], ttl:
     texts = [{"type": "input_text", "text": "long", **mark}, {"type": "input_text", "text": "short"}]
     (message,) = messages({"role": "user", "content": texts})
     assert message.content == [TextPart("long"), CachePoint(ttl), TextPart("short")]
+
+
+def test_tools_in_an_item_of_the_input_are_tools_of_the_request() -> None:
+    own = {"type": "function", "name": "look", "parameters": {}}
+    more = {"type": "namespace", "name": "files", "tools": [{"type": "custom", "name": "write"}]}
+    item = {"type": "additional_tools", "role": "developer", "tools": [more]}
+    request = decoded([HELLO, item], tools=[own])
+    assert [tool["function"]["name"] for tool in request.tools] == ["look", "files__write"]
+    fields = decode_fields(json.dumps({"model": "m", "input": [HELLO, item]}).encode())
+    assert ToolNames.of(fields).find("files__write").kind == "custom"

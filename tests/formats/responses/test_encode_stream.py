@@ -314,7 +314,12 @@ def states(output: list[dict[str, Any]]) -> list[Any]:
         ),
         ([Reasoning("a"), State(OF_CALL), Call(0, "a", "look", "{}")], [("a", OF_CALL), "function_call"]),
         ([Call(0, "a", "look", "{}"), State(OF_CALL)], ["function_call"]),
-        ([Text("x"), State(OF_TEXT)], ["message", ("", OF_TEXT)]),
+        ([Text("x"), State(OF_TEXT)], ["message"]),
+        ([Text("x"), State(OF_TEXT), Text("y")], ["message", ("", OF_TEXT), "message"]),
+        (
+            [Call(0, "a", "look", "{}"), Text("x"), State(OF_TEXT)],
+            ["function_call", "message", ("", OF_TEXT)],
+        ),
         ([State({"gemini": {"call": 0, "own_id": True}}), Call(0, "a", "look", "{}")], ["function_call"]),
         (
             [Reasoning("a"), State({"field": "reasoning_content"}), Reasoning("b"), Text("x")],
@@ -330,7 +335,7 @@ def test_a_state_is_in_reasoning_at_its_place(events: list[Event], expected: lis
 def test_sources_that_come_after_the_signature_of_a_text_are_cited_in_it() -> None:
     source = Source("Page", "https://a.example/")
     output = items(Text("x"), State(OF_TEXT), source, Finish("stop"))
-    assert states(output) == ["message", ("", OF_TEXT)] and len(_annotations(output[0])) == 1
+    assert states(output) == ["message"] and len(_annotations(output[0])) == 1
 
 
 def test_fragments_of_reasoning_details_are_joined() -> None:
