@@ -63,9 +63,17 @@ SENTENCES = {
         "表单的各部分不支持 Content-Transfer-Encoding",
         "The parts of the form must have no Content-Transfer-Encoding",
     ),
+    "form_incomplete": (
+        "表单不完整：缺少结尾的 boundary",
+        "The form is not complete: its last boundary is missing",
+    ),
     "form_invalid": (
         "请求体不是有效的 multipart/form-data 表单",
         "The request body is no valid multipart/form-data form",
+    ),
+    "form_texts_too_large": (
+        "表单的文本字段合计不能超过 {most:bytes}",
+        "The texts of the form may have {most:bytes} together",
     ),
     "form_too_many_parts": ("表单最多 {most} 个部分", "The form may have {most} parts at most"),
     "host_refused": (
