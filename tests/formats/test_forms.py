@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from chathub.errors import BadRequest
 from chathub.formats.forms.decode import MOST_PARTS, FormDecoder, Part, boundary_in
 from chathub.formats.forms.encode import Extent, FormBody, encode_form
+from chathub.formats.masking import StreamMask
 
 Parts = list[tuple[Part, bytes]]
 
@@ -242,3 +243,13 @@ def test_a_file_name_cannot_write_headers(name: str) -> None:
     disposition = parsed["Content-Disposition"]
     assert sorted(disposition.params) == ["filename", "name"] and disposition.params["name"] == "file"
     assert [part.name for part, _ in decode(data, data.split(b"\r\n")[0][2:])] == ["file", "model"]
+
+
+@settings(deadline=None)
+@given(st.lists(st.sampled_from([b"sk-secret-0123456789abcdef", b"sk-sec", b"s", b"xyz", b"\0"]), max_size=12))
+def test_a_key_is_masked_wherever_pieces_end(pieces: list[bytes]) -> None:
+    key, data = "sk-secret-0123456789abcdef", b"".join(pieces)
+    expected = data.replace(key.encode(), b"*" * len(key))
+    for chunks in (pieces, [data], [bytes([byte]) for byte in data]):
+        mask = StreamMask(key)
+        assert b"".join([mask.feed(chunk) for chunk in chunks]) + mask.end() == expected
