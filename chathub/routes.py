@@ -22,6 +22,7 @@ from chathub.handlers import (
     usage,
     users,
     v1,
+    v1_media,
     v1_messages,
     v1_models,
 )
@@ -117,6 +118,10 @@ ROUTES = (
     Route("POST", "/v1/messages", v1_messages.create, V1),
     Route("POST", "/v1/messages/count_tokens", v1_messages.count_tokens, V1),
     Route("POST", "/v1/embeddings", v1.embeddings, V1),
+    Route("POST", "/v1/images/edits", v1_media.edit_images, V1),
+    Route("POST", "/v1/audio/speech", v1_media.speak, V1),
+    Route("POST", "/v1/audio/transcriptions", v1_media.transcribe, V1),
+    Route("POST", "/v1/audio/translations", v1_media.translate, V1),
     Route("GET", "/v1/models", v1_models.list_models, V1),
     Route("GET", "/v1/models/{model:.+}", v1_models.get_model, V1),
     # 12 the audit

@@ -86,6 +86,15 @@ class Usage(Struct, frozen=True, gc=False):
     cache_write_1h_tokens: int | None = None
 
 
+class Units(Struct, frozen=True, gc=False):
+    """What a price other than per token counts: images, seconds, characters. ``attributes`` are what its
+    price may depend on, such as the size and quality of an image."""
+
+    unit: str
+    count: int
+    attributes: tuple[str, ...] = ()
+
+
 class State(Struct, frozen=True):
     """What the provider needs back to continue after this reply (signatures of its reasoning), as plain
     JSON values, in its place among the other events; see ``reasoning``."""
@@ -183,7 +192,17 @@ class Failure(Struct, frozen=True):
 
 
 Event = (
-    Text | Reasoning | ToolCallDelta | OtherChoice | Attachment | Source | Usage | State | Finish | Failure
+    Text
+    | Reasoning
+    | ToolCallDelta
+    | OtherChoice
+    | Attachment
+    | Source
+    | Usage
+    | Units
+    | State
+    | Finish
+    | Failure
 )
 
 

@@ -30,3 +30,6 @@ class Sink(Protocol):
 
     async def end(self, data: bytes = b"") -> None:
         """Send the last bytes and close the stream."""
+
+    def abort(self) -> None:
+        """Drop the connection: what was sent is not whole and must not look so."""

@@ -22,6 +22,7 @@ async def read_form(request: web.Request) -> AsyncIterator[Form]:
     """The form in the request's body. Its files are there during the context.
 
     Raises:
+        NotForm: its content type is that of something else.
         BadRequest: it is no whole form, or did not arrive in time.
         TooLarge: it is longer than ``CHATHUB_UPLOAD_BYTES``, or its texts are longer than texts may be.
         TooManyUploads, UploadsFull, BodiesFull, TooManyBodies, DiskLow, Unavailable: there is no room for it.

@@ -198,8 +198,11 @@ class Catalog:
         if not row.is_active:
             raise BadRequest("model_disabled", model=name)
         if row.model_type not in model_types:
-            is_chat = model_types == CHAT_TYPES
-            raise BadRequest("model_not_for_chat" if is_chat else "model_not_for_embeddings", model=name)
+            if model_types == CHAT_TYPES:
+                raise BadRequest("model_not_for_chat", model=name)
+            if model_types == ("embedding",):
+                raise BadRequest("model_not_for_embeddings", model=name)
+            raise BadRequest("model_of_other_type", model=name, type=row.model_type, types=list(model_types))
         self._active_provider(row.provider_slug, name)
         return self._models[row.model_name]
 

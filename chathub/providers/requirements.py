@@ -12,12 +12,13 @@ from chathub.providers.catalog import ChatModel
 
 class Requirements(Struct, frozen=True):
     """What a request needs of a model beyond text. ``fields``: what the provider's format must have;
-    ``embeddings``: vectors instead of a chat."""
+    ``embeddings``: vectors instead of a chat; ``types``: a model of one of these types instead."""
 
     images: bool = False
     tools: bool = False
     fields: tuple[str, ...] = ()
     embeddings: bool = False
+    types: tuple[str, ...] = ()
 
 
 NOTHING = Requirements()

@@ -47,7 +47,15 @@ SENTENCES = {
         "模型 {model} 不是此提供商的对话模型",
         "Model {model} is no chat model of this provider",
     ),
+    "model_of_other_type": (
+        "模型 {model} 的类型是 {type}，此接口需要 {types:or} 类型的模型",
+        "Model {model} is of type {type}, and this path takes models of type {types:or}",
+    ),
     "model_without_images": ("模型 {model} 不支持图片", "Model {model} does not take images"),
+    "model_without_path": (
+        "模型 {model} 的提供商不使用 OpenAI 协议，不支持接口 {path}",
+        "The provider of model {model} does not have the path {path}: its format is not OpenAI's",
+    ),
     "model_without_tools": ("模型 {model} 不支持工具调用", "Model {model} does not take tools"),
     "models_not_offered": (
         "提供商没有这些模型：{models:list}",

@@ -9,7 +9,7 @@ import re
 from typing import NamedTuple
 from urllib.parse import unquote_to_bytes
 
-from chathub.errors import BadRequest
+from chathub.errors import BadRequest, NotForm
 
 # bytes before the first boundary, and of the head of one part
 _PREAMBLE, _HEAD = 1024, 8192
@@ -50,12 +50,12 @@ def boundary_in(content_type: str) -> bytes:
     """The boundary of a form, from its header.
 
     Raises:
-        BadRequest: it names none.
+        NotForm: it names none, or is another type's.
     """
     found = _BOUNDARY.match(content_type)
     boundary = (found[1] or found[2]) if found else ""
     if not _WELL_FORMED.fullmatch(boundary):
-        raise BadRequest("form_boundary_missing")
+        raise NotForm("form_boundary_missing")
     return boundary.encode("ascii")
 
 

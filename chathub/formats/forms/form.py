@@ -63,6 +63,11 @@ class Form(Struct, frozen=True):
             refuse(names[0], "field_required")
         return found
 
+    async def read_in(self, extent: Extent, start: int, size: int) -> bytes:
+        """Some bytes of a file, fewer at its end."""
+        size = min(size, extent.size - start)
+        return await self.read(extent.start + start, size) if size > 0 else b""
+
     def body(self, model: str, *, takes_extras: bool) -> FormBody:
         """The form as it goes to a provider, with the name that the model has there."""
         fields: list[tuple[Part, bytes | Extent]] = []

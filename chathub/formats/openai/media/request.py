@@ -1,0 +1,123 @@
+"""A request for media: what ChatHub reads of it, and how it goes to a provider."""
+
+import re
+from abc import ABC, abstractmethod
+from typing import ClassVar
+
+from chathub.errors import BadRequest
+from chathub.formats import forwarding, large_json
+from chathub.formats import loose_json as fields
+from chathub.formats.client_format import StreamEncoder
+from chathub.formats.events import Event, Failure, Units, Usage
+from chathub.formats.failures import error_bodies
+from chathub.formats.forms.encode import FormBody
+from chathub.formats.messages import Endpoint, UpstreamRequest
+from chathub.formats.openai.encode_stream import Encoder
+from chathub.formats.openai.media.stream import ErrorEncoder, MediaDecoder, as_array
+from chathub.formats.stream_decoder import EMPTY, UNREADABLE, StreamDecoder
+from chathub.formats.urls import url_of
+from chathub.schemas.json import JsonObject
+
+# characters of a model's name
+_LONGEST_NAME = 200
+
+
+class MediaRequest(ABC):
+    """A request that is forwarded.
+
+    ``prompt`` is about how many tokens its text is. ``most_prompt``, ``most_reply`` (tokens) and ``most`` are
+    bounds of what it may use. ``streams``: the client requested events; ``is_text``: a plain text.
+    """
+
+    kind: ClassVar[str]
+    path: ClassVar[str]
+    # the types of models that take it
+    model_types: ClassVar[tuple[str, ...]]
+    # whether the response is a file, whose usage nothing tells
+    is_binary = False
+    is_text = False
+    strips_usage = False
+    last_event: ClassVar[bytes]
+    is_last_event: ClassVar[re.Pattern[bytes]]
+    model: str
+    streams: bool
+    prompt = most_prompt = most_reply = 0
+    most: Units
+
+    @property
+    @abstractmethod
+    def sent(self) -> Units:
+        """What is used once it is sent, as long as the provider does not tell it."""
+
+    @abstractmethod
+    def body(self, model: str, *, takes_extras: bool) -> bytes | FormBody:
+        """The body with the name that the model has at its provider."""
+
+    @abstractmethod
+    def units_of(self, responses: list[JsonObject]) -> Units:
+        """What was used, by the provider's response or by the last events of its stream."""
+
+    def upstream(self, endpoint: Endpoint, model: str, *, takes_extras: bool) -> UpstreamRequest:
+        """The request for an endpoint."""
+        body = self.body(model, takes_extras=takes_extras)
+        headers = {**forwarding.headers_for(endpoint), "Accept": "*/*"}
+        url = url_of(endpoint.base_url, self.path)
+        if isinstance(body, bytes):
+            return UpstreamRequest(url, headers, body, is_media=True)
+        headers["Content-Type"] = body.content_type
+        return UpstreamRequest(url, headers, body.texts, body, is_media=True)
+
+    def decoder(self, limit: int) -> StreamDecoder:
+        return MediaDecoder(limit, self.units_of, self.expected)
+
+    # how many last events a stream has
+    expected = 1
+
+    def encoder(self, model: str, prompt_tokens: int) -> StreamEncoder:
+        """Encodes a failure as an event."""
+        return ErrorEncoder(Encoder(model, "", 0, include_usage=False))
+
+    def decode_body(self, body: bytes) -> list[Event]:
+        """The usage in a whole response, which may be a text, or the failure in it."""
+        as_text: list[Event] = [Usage(completion_tokens=0), self.units_of([])]
+        if body.lstrip()[:1] not in (b"{", b"["):
+            return (
+                as_text if self.is_text or body.strip() else [Failure.found(EMPTY, kind="empty", status=200)]
+            )
+        try:
+            value = large_json.loads(body, _SHAPE)
+        except (ValueError, RecursionError):
+            return as_text if self.is_text else [Failure.found(UNREADABLE, kind="cut", status=200)]
+        found = fields.as_object(value)
+        if error_bodies.is_error(found):
+            return [fields.refusal(value, UNREADABLE, "cut")]
+        counts: dict[str, int] = {}
+        fields.update_counts(counts, fields.as_object(found.get("usage")))
+        usage = fields.read_usage(counts)
+        return [usage if usage != Usage() else Usage(completion_tokens=0), self.units_of([found])]
+
+
+_SHAPE: large_json.Shape = {
+    **large_json.ERRORS,
+    "usage": None,
+    "duration": None,
+    "size": None,
+    "quality": None,
+    "data": [{"url": None}],
+}
+
+
+def checked_model(name: str | None) -> str:
+    """The name of a model.
+
+    Raises:
+        BadRequest: it is missing, or too long.
+    """
+    if not name:
+        raise BadRequest("field_required", field="model", details={"param": "model"})
+    if len(name) > _LONGEST_NAME:
+        raise BadRequest("unknown_model", model=name[:_LONGEST_NAME])
+    return name
+
+
+__all__ = ["MediaRequest", "as_array", "checked_model"]
