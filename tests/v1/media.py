@@ -39,6 +39,8 @@ class MediaProvider:
 
     def __init__(self) -> None:
         self.received: list[Received] = []
+        self.sizes: list[int] = []
+        self.keeps_bodies = True
         self.gate = asyncio.Event()
         self.closed = asyncio.Event()
         self.script: Script = self.respond(b"{}", "application/json")
@@ -63,7 +65,14 @@ class MediaProvider:
         return self.received[-1]
 
     async def _handle(self, request: web.Request) -> web.StreamResponse:
-        body = await request.read()
+        if self.keeps_bodies:
+            body = await request.read()
+            self.sizes.append(len(body))
+        else:
+            body, size = b"", 0
+            while data := await request.content.readany():
+                size += len(data)
+            self.sizes.append(size)
         self.received.append(Received(request.path, request.headers.copy(), body))
         try:
             return await self.script(request)

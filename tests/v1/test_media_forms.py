@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import tracemalloc
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import replace
 from typing import Any
@@ -282,16 +283,63 @@ async def test_wrong_forms_get_a_clear_error_and_leave_nothing(
     await until(lambda: idle(client))
 
 
+@pytest.mark.parametrize("path", [TRANSCRIPTIONS, TRANSLATIONS, EDITS])
 @pytest.mark.parametrize(
-    "content_type", ["application/json", "multipart/form-data", "multipart/mixed; boundary=x"]
+    "content_type",
+    ["text/plain", "application/x-www-form-urlencoded", "multipart/form-data", "multipart/mixed"],
 )
 async def test_other_content_types_are_refused(
-    client: TestClient, admin: Headers, provider: MediaProvider, content_type: str
+    client: TestClient, admin: Headers, provider: MediaProvider, content_type: str, path: str
 ) -> None:
     await add_media(client, admin, provider)
     headers = admin | {"Content-Type": content_type}
-    response = await client.post(TRANSCRIPTIONS, data=USUAL, headers=headers)
-    assert (response.status, response.headers["X-ChatHub-Code"]) == (415, "form_boundary_missing")
+    response = await client.post(path, data=USUAL, headers=headers)
+    assert response.status == 415, await response.text()
+    assert response.headers["X-ChatHub-Code"] in ("form_boundary_missing", "body_not_json")
+    assert not provider.received
+
+
+async def test_a_large_form_takes_little_memory(
+    client: TestClient, admin: Headers, provider: MediaProvider
+) -> None:
+    """It is on the disk, whole, before the provider gets its first byte; twice, for the second key."""
+    await add(client, admin, provider.base_url, name="voice", model_type="audio", needs_key=True)
+    for label, key, priority in (("one", ONE, 10), ("two", TWO, 0)):
+        body = {"model_provider": "upstream", "api_key": key, "label": label, "priority": priority}
+        await post(client, "/api/apikeys", body, admin)
+    provider.keeps_bodies = False
+    assert client.app is not None
+    uploads, memory = client.app[UPLOADS], client.app[REQUEST_MEMORY]
+    kept, counted, piece = [], [], os.urandom(65_536)
+
+    async def refuse_first(request: web.Request) -> web.StreamResponse:
+        kept.append(uploads.used)
+        counted.append(memory.used)
+        first = ONE in request.headers["Authorization"]
+        return web.Response(status=401 if first else 200, body=SAID, content_type="application/json")
+
+    provider.script = refuse_first
+    head, tail = form(("model", b"voice", None), ("file", b"|", "a.wav")).split(b"|")
+
+    async def pieces() -> AsyncIterator[bytes]:
+        yield head
+        for _ in range(512):
+            yield piece
+        yield tail
+
+    tracemalloc.start()
+    try:
+        response = await send(client, admin, pieces())
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert response.status == 200, await response.text()
+    size = 512 * len(piece)
+    assert kept == [size + 5, size + 5] and max(counted) < 300_000
+    assert provider.sizes[0] == provider.sizes[1] > size
+    # of the client, ChatHub and the provider together
+    assert peak < 8 * 1024 * 1024
+    await until(lambda: idle(client))
 
 
 @pytest.mark.parametrize("chunked", [True, False])
