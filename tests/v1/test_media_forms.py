@@ -191,6 +191,18 @@ async def test_a_transcript_streams_and_its_tokens_are_charged(
     assert row["cost"] == 14 * 2_000 + 3 * 10_000
 
 
+@pytest.mark.parametrize(("body", "sent"), [(SAID, "application/json"), (b"hello", "text/plain")])
+async def test_a_whole_transcript_in_place_of_events_is_passed_on(
+    client: TestClient, admin: Headers, provider: MediaProvider, body: bytes, sent: str
+) -> None:
+    """As OpenAI's own older models do."""
+    await add_media(client, admin, provider)
+    provider.script = provider.respond(body, sent)
+    asked = form(("file", AUDIO, "a.wav"), ("model", b"voice", None), ("stream", b"true", None))
+    response = await send(client, admin, asked)
+    assert (response.status, await response.read(), response.content_type) == (200, body, sent)
+
+
 @pytest.mark.filterwarnings("ignore:deprecated:DeprecationWarning")
 async def test_official_client_transcribes_translates_and_edits(
     client: TestClient, admin: Headers, provider: MediaProvider
