@@ -7,7 +7,7 @@ from functools import partial
 import aiohttp
 
 from chathub.formats import sse
-from chathub.formats.events import Event, Failure, Units, Usage
+from chathub.formats.events import Failure, Units, Usage
 from chathub.formats.failures import error_bodies
 from chathub.formats.masking import StreamMask
 from chathub.formats.messages import Endpoint
@@ -34,36 +34,15 @@ _PAGES = ("text/html", "application/xhtml+xml")
 
 
 class MediaMeter(UsageMeter):
-    """Counts the units of a response besides its tokens. ``sent`` are those that count once the request is
-    sent, as long as the provider tells no others; ``tells_usage``: it may tell them at the end."""
+    """``tells_usage``: the provider tells its usage at the end."""
 
-    def __init__(self, prompt_estimate: int, limit: int, sent: Units, *, tells_usage: bool) -> None:
+    def __init__(self, prompt_estimate: int, limit: int, *, tells_usage: bool) -> None:
         super().__init__(prompt_estimate, limit)
-        self._sent = sent
-        self._told: Units | None = None
         self._tells_usage = tells_usage
 
     @property
     def may_tell_usage(self) -> bool:
         return self._tells_usage and super().may_tell_usage
-
-    @property
-    def used(self) -> Units | None:
-        """What was used: as told, else as sent where the provider may charge for it."""
-        if self._told is not None:
-            return self._told
-        may_be_charged = self.attempt is not None and self.attempt.may_be_charged
-        return self._sent if self.has_output or may_be_charged else None
-
-    def feed(self, events: list[Event]) -> bool:
-        for event in events:
-            if isinstance(event, Units):
-                self._told = event
-        return super().feed(events)
-
-    def reset_attempt(self) -> None:
-        super().reset_attempt()
-        self._told = None
 
     def begin(self) -> None:
         """The first bytes of the response have come: no other attempt may follow."""
@@ -94,9 +73,8 @@ class MediaExchange:
 
     async def prepare(self, candidate: Candidate) -> Trial:
         self.candidate = candidate
-        media = self._media
-        meter = MediaMeter(media.prompt, self._limit, media.sent, tells_usage=not media.is_binary)
-        meter.longest_prompt = media.most_prompt
+        meter = MediaMeter(self._media.prompt, self._limit, tells_usage=not self._media.is_binary)
+        meter.longest_prompt = self._media.most_prompt
         self._request.add_meter(meter, candidate.model)
         return Trial(meter, partial(self._attempt, meter))
 
@@ -105,7 +83,7 @@ class MediaExchange:
             model = self.candidate.model
             takes_extras = self._request.takes_extras(model)
             sent = self._media.upstream(leased, model.upstream_name, takes_extras=takes_extras)
-            async with self._client.raw(leased, sent, meter.mark_sent) as response:
+            async with self._client.raw(leased, sent, partial(self._mark_sent, meter)) as response:
                 self._sink.headers = without_secrets(passed_headers(response.headers), [leased.api_key])
                 if self._media.is_binary and not response.content_type.endswith("json"):
                     return await self._pass_on(meter, response, leased)
@@ -118,6 +96,11 @@ class MediaExchange:
                 if failure is not None:
                     raise AttemptFailed(failure)
         return None
+
+    def _mark_sent(self, meter: MediaMeter) -> None:
+        meter.mark_sent()
+        # counts if nothing else is told: from now on the provider does its work
+        meter.units_sent = self._media.sent
 
     # --- a recording
 
@@ -151,7 +134,7 @@ class MediaExchange:
 
     def _begin(self, meter: MediaMeter, response: aiohttp.ClientResponse) -> None:
         meter.begin()
-        meter.feed([Usage(completion_tokens=0)])
+        meter.feed([Usage(completion_tokens=0), self._media.sent])
         self._sink.headers["Content-Type"] = _binary_type(response.headers.get("Content-Type", ""))
         if response.content_length is not None:
             self._sink.headers["Content-Length"] = str(response.content_length)

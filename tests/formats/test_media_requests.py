@@ -12,12 +12,10 @@ from chathub.formats.events import Event, Failure, Finish, Units, Usage
 from chathub.formats.forms.decode import Part
 from chathub.formats.forms.encode import Extent
 from chathub.formats.forms.form import Field, Form
-from chathub.formats.messages import Attempt, Endpoint
 from chathub.formats.openai.media.image_edit import ImageEditRequest
 from chathub.formats.openai.media.request import MediaRequest
 from chathub.formats.openai.media.speech import SpeechRequest
 from chathub.formats.openai.media.transcription import TranscriptionRequest
-from chathub.gateway.media import MediaMeter
 
 
 def form(files: dict[str, bytes], **texts: str) -> Form:
@@ -209,22 +207,3 @@ def test_wrong_numbers_of_images_are_refused(number: str) -> None:
     body = json.dumps({"model": "m", "prompt": "p", "n": number}).encode()
     with pytest.raises(BadRequest):
         ImageEditRequest.of_body(body)
-
-
-# --- what counts of an attempt
-
-
-def test_units_count_once_they_are_sent_and_not_if_they_are_refused() -> None:
-    sent, told = Units("second", 10), Units("second", 12)
-    meter = MediaMeter(0, 1_000, sent, tells_usage=True)
-    meter.attempts.append(Attempt(Endpoint("http://a"), "m"))
-    assert meter.used is None
-    meter.mark_sent()
-    assert meter.used == sent
-    meter.feed([told])
-    assert meter.used == told
-    meter.complete(Failure("no", status=400))
-    meter.reset_attempt()
-    assert meter.used is None
-    meter.complete(Failure("no", kind="timeout"))
-    assert meter.used == sent
