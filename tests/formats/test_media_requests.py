@@ -168,6 +168,7 @@ def edit(**texts: str) -> ImageEditRequest:
         ({"n": "3"}, {"data": [{"b64_json": "x"}] * 2}, Units("image", 2)),
         ({"size": "1024x1024", "quality": "high"}, {"data": [{}]}, Units("image", 1, ("1024x1024", "high"))),
         ({"size": "auto", "quality": "auto"}, {"data": [{}]}, Units("image", 1)),
+        ({"size": "1x1/low", "quality": "x" * 41}, {"data": [{}], "size": "a b"}, Units("image", 1)),
         (
             {"size": "auto", "quality": "low"},
             {"data": [{}], "size": "1536x1024"},
