@@ -408,6 +408,23 @@ async def test_a_client_that_leaves_while_it_uploads_leaves_nothing(
     assert not [name for name in os.listdir(config.database.parent) if "upload" in name]
 
 
+async def test_a_client_that_leaves_ends_the_request_and_frees_its_file(
+    config: Config, provider: MediaProvider, admin_of: AdminOf
+) -> None:
+    """The provider has what was sent, and may still tell its usage: after a moment nothing is awaited."""
+    client, admin = await admin_of(replace(config, usage_seconds=0.1))
+    await add_media(client, admin, provider)
+    provider.script = provider.pieces(b"never", b"sent")
+    sending = asyncio.create_task(send(client, admin, USUAL))
+    await until(lambda: bool(provider.received))
+    sending.cancel()
+    async with asyncio.timeout(30):
+        await provider.closed.wait()
+    await until(lambda: idle(client) and bool(ledger(config.database)))
+    (row,) = ledger(config.database)
+    assert (row["model"], row["end_reason"]) == ("voice", "disconnected")
+
+
 async def test_a_file_name_cannot_write_headers(
     client: TestClient, admin: Headers, provider: MediaProvider
 ) -> None:
