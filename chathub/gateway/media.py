@@ -122,6 +122,8 @@ class MediaExchange:
                 last = data[-1:]
                 await self._sink.write(data[:-1])
                 if self._sink.is_lost:
+                    # it does not read, or has left
+                    self._request.left.set()
                     break
         except TROUBLE as error:
             return await self._break_off(meter, network_failure(error))
