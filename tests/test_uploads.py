@@ -18,7 +18,7 @@ def uploads(folder: Path, free: int = 10**9) -> Uploads:
 
 
 def descriptors() -> int:
-    return len(os.listdir("/proc/self/fd"))
+    return len(os.listdir("/dev/fd"))
 
 
 async def until_closed(before: int) -> None:

@@ -6,6 +6,7 @@ from functools import partial
 
 import aiohttp
 
+from chathub.formats import sse
 from chathub.formats.events import Failure, Units, Usage
 from chathub.formats.failures import error_bodies
 from chathub.formats.masking import StreamMask
@@ -91,11 +92,7 @@ class MediaExchange:
                 first = await http.first_bytes(response)
                 if isinstance(first, Failure):
                     return first
-                if (
-                    self._media.streams
-                    and not http.is_whole(response, first)
-                    and not http.is_packed(response)
-                ):
+                if self._media.streams and _is_stream(response, first):
                     return await self._pass_events(meter, response, first, leased)
                 failure = await self._read_whole(meter, response, first)
                 if failure is not None:
@@ -127,6 +124,8 @@ class MediaExchange:
                 last = data[-1:]
                 await self._sink.write(data[:-1])
                 if self._sink.is_lost:
+                    # it does not read, or has left
+                    self._request.left.set()
                     break
         except TROUBLE as error:
             return await self._break_off(meter, network_failure(error))
@@ -177,6 +176,14 @@ class MediaExchange:
         is_json = body.lstrip()[:1] in (b"{", b"[")
         self.content_type = "application/json" if is_json else _text_type(response.content_type)
         return None
+
+
+def _is_stream(response: aiohttp.ClientResponse, first: bytes) -> bool:
+    """Whether a response is events. Some models send a whole transcript in place of those that were
+    requested."""
+    if http.is_packed(response):
+        return False
+    return response.content_type == "text/event-stream" or sse.is_stream(first)
 
 
 def _binary_type(content_type: str) -> str:

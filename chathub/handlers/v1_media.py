@@ -19,7 +19,7 @@ from chathub.handlers.v1 import LONGEST
 
 @streamed
 async def speak(request: web.Request) -> web.StreamResponse:
-    body = await read_body(request)
+    body = await read_body(request, LONGEST)
     return await _respond(request, await off_loop(request, SpeechRequest, body))
 
 

@@ -191,6 +191,18 @@ async def test_a_transcript_streams_and_its_tokens_are_charged(
     assert row["cost"] == 14 * 2_000 + 3 * 10_000
 
 
+@pytest.mark.parametrize(("body", "sent"), [(SAID, "application/json"), (b"hello", "text/plain")])
+async def test_a_whole_transcript_in_place_of_events_is_passed_on(
+    client: TestClient, admin: Headers, provider: MediaProvider, body: bytes, sent: str
+) -> None:
+    """As OpenAI's own older models do."""
+    await add_media(client, admin, provider)
+    provider.script = provider.respond(body, sent)
+    asked = form(("file", AUDIO, "a.wav"), ("model", b"voice", None), ("stream", b"true", None))
+    response = await send(client, admin, asked)
+    assert (response.status, await response.read(), response.content_type) == (200, body, sent)
+
+
 @pytest.mark.filterwarnings("ignore:deprecated:DeprecationWarning")
 async def test_official_client_transcribes_translates_and_edits(
     client: TestClient, admin: Headers, provider: MediaProvider
@@ -394,6 +406,23 @@ async def test_a_client_that_leaves_while_it_uploads_leaves_nothing(
     sending.cancel()
     await until(lambda: idle(client))
     assert not [name for name in os.listdir(config.database.parent) if "upload" in name]
+
+
+async def test_a_client_that_leaves_ends_the_request_and_frees_its_file(
+    config: Config, provider: MediaProvider, admin_of: AdminOf
+) -> None:
+    """The provider has what was sent, and may still tell its usage: after a moment nothing is awaited."""
+    client, admin = await admin_of(replace(config, usage_seconds=0.1))
+    await add_media(client, admin, provider)
+    provider.script = provider.pieces(b"never", b"sent")
+    sending = asyncio.create_task(send(client, admin, USUAL))
+    await until(lambda: bool(provider.received))
+    sending.cancel()
+    async with asyncio.timeout(30):
+        await provider.closed.wait()
+    await until(lambda: idle(client) and bool(ledger(config.database)))
+    (row,) = ledger(config.database)
+    assert (row["model"], row["end_reason"]) == ("voice", "disconnected")
 
 
 async def test_a_file_name_cannot_write_headers(

@@ -3,6 +3,7 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from typing import Any
 
 import aiohttp
@@ -10,6 +11,7 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestClient
 from chats import until
+from conftest import Connect, sign_in
 from gateway import ONE, TWO, Headers, add, official, post, token
 from media import MediaProvider, add_media, ledger
 from scripted import data
@@ -137,6 +139,29 @@ async def test_a_client_that_leaves_closes_the_provider_connection(
     async with asyncio.timeout(30):
         await provider.closed.wait()
     await until(lambda: bool(ledger(config.database)))
+
+
+async def test_a_client_that_does_not_read_is_dropped(
+    connect: Connect, config: Config, provider: MediaProvider
+) -> None:
+    client = await connect(replace(config, write_seconds=0.3))
+    admin = await sign_in(client, "admin", "admin123")
+    await add_media(client, admin, provider)
+
+    async def endless(request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse(headers={"Content-Type": "audio/wav"})
+        await response.prepare(request)
+        while True:
+            await response.write(bytes(65_536))
+
+    provider.script = endless
+    response = await client.post(SPEECH, json=ASKED, headers=admin)
+    async with asyncio.timeout(60):
+        await provider.closed.wait()
+    await until(lambda: bool(ledger(config.database)))
+    (row,) = ledger(config.database)
+    assert row["end_reason"] == "disconnected"
+    response.close()
 
 
 @pytest.mark.parametrize(

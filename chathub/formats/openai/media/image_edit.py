@@ -27,6 +27,7 @@ _KNOWN = Known(*_NAMES)
 _SEEN, _MADE = 8_000, 16_000
 _IMAGES = ("image", "image[]", "mask", "markup")
 _TRUE = ("true", "1", "True")
+_ATTRIBUTE = re.compile(r"[\w.:-]{1,40}", re.ASCII)
 # where an attribute is left to the provider
 _OPEN = ("", "auto")
 
@@ -128,5 +129,5 @@ class ImageGenerationRequest(ImageEditRequest):
 
 
 def _chosen(words: Iterable[str]) -> tuple[str, ...]:
-    """The attributes that were not left to the provider."""
-    return tuple(word[:40] for word in words if word not in _OPEN)
+    """The attributes that were not left to the provider, and may have a price."""
+    return tuple(word for word in words if word not in _OPEN and _ATTRIBUTE.fullmatch(word))

@@ -38,6 +38,8 @@ class MediaRequest(ABC):
     is_binary = False
     is_text = False
     strips_usage = False
+    # how many last events a stream has
+    expected = 1
     last_event: ClassVar[bytes]
     is_last_event: ClassVar[re.Pattern[bytes]]
     model: str
@@ -85,20 +87,17 @@ class MediaRequest(ABC):
     def decoder(self, limit: int) -> StreamDecoder:
         return MediaDecoder(limit, self.units_of, self.expected)
 
-    # how many last events a stream has
-    expected = 1
-
     def encoder(self, model: str, prompt_tokens: int) -> StreamEncoder:
         """Encodes a failure as an event."""
         return ErrorEncoder(Encoder(model, "", 0, include_usage=False))
 
     def decode_body(self, body: bytes) -> list[Event]:
         """The usage in a whole response, which may be a text, or the failure in it."""
+        if not body.strip() and not self.is_text:
+            return [Failure.found(EMPTY, kind="empty", status=200)]
         as_text: list[Event] = [Usage(completion_tokens=0), *self._told([])]
         if body.lstrip()[:1] not in (b"{", b"["):
-            return (
-                as_text if self.is_text or body.strip() else [Failure.found(EMPTY, kind="empty", status=200)]
-            )
+            return as_text
         try:
             value = large_json.loads(body, _SHAPE)
         except (ValueError, RecursionError):
