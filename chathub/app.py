@@ -45,6 +45,7 @@ from chathub.limits.reply_memory import ReplyMemory
 from chathub.limits.request_memory import RequestMemory
 from chathub.limits.response_memory import ResponseMemory
 from chathub.limits.streams import StreamLimit
+from chathub.limits.uploads import Uploads
 from chathub.middlewares import request_id
 from chathub.offload import Offload
 from chathub.providers.affinity import Affinity
@@ -115,6 +116,7 @@ def create_app(
     app[app_keys.DISK] = Disk(config.database.parent, config.free_bytes, free_disk)
     app[app_keys.STREAM_LIMIT] = StreamLimit(config.streams_per_user)
     app[app_keys.REQUEST_MEMORY] = RequestMemory(config.body_bytes)
+    app[app_keys.UPLOADS] = Uploads(config.database.parent, app[app_keys.DISK], config.upload_bytes)
     app[app_keys.OFFLOAD] = Offload()
     app[app_keys.RESPONSE_MEMORY] = ResponseMemory()
     app[app_keys.REPLY_MEMORY] = ReplyMemory()
@@ -312,3 +314,4 @@ async def _end_replies(app: web.Application) -> None:
 
 async def _end_offload(app: web.Application) -> None:
     app[app_keys.OFFLOAD].close()
+    app[app_keys.UPLOADS].close()

@@ -24,6 +24,7 @@ from chathub.limits.reply_memory import ReplyMemory
 from chathub.limits.request_memory import RequestBody, RequestMemory
 from chathub.limits.response_memory import ResponseMemory
 from chathub.limits.streams import StreamLimit
+from chathub.limits.uploads import Uploads
 from chathub.offload import Offload
 from chathub.providers.affinity import Affinity
 from chathub.providers.availability import Availability
@@ -51,6 +52,7 @@ THROTTLE = web.AppKey("THROTTLE", Throttle)
 REGISTRATION = web.AppKey("REGISTRATION", RegistrationPolicy)
 STREAM_LIMIT = web.AppKey("STREAM_LIMIT", StreamLimit)
 REQUEST_MEMORY = web.AppKey("REQUEST_MEMORY", RequestMemory)
+UPLOADS = web.AppKey("UPLOADS", Uploads)
 OFFLOAD = web.AppKey("OFFLOAD", Offload)
 REPLY_MEMORY = web.AppKey("REPLY_MEMORY", ReplyMemory)
 RESPONSE_MEMORY = web.AppKey("RESPONSE_MEMORY", ResponseMemory)

@@ -77,6 +77,8 @@ class Config:
     # 0: never
     free_bytes: int = 256 * 1024 * 1024
     body_bytes: int = 64 * 1024 * 1024
+    # the largest form with files
+    upload_bytes: int = 100 * 1024 * 1024
     # the folder of the scheduled backups, and the hours between two of them
     backup_dir: Path | None = None
     backup_every: float = 24
@@ -137,6 +139,7 @@ _VARIABLES: Mapping[str, tuple[str, Callable[[str], Any]]] = {
     "CHATHUB_STREAMS_PER_USER": ("streams_per_user", values.whole(1, 10**9)),
     "CHATHUB_FREE_BYTES": ("free_bytes", values.whole(0, 2**50)),
     "CHATHUB_BODY_BYTES": ("body_bytes", values.whole(1, 2**40)),
+    "CHATHUB_UPLOAD_BYTES": ("upload_bytes", values.whole(1, 2**40)),
     "CHATHUB_BACKUP_DIR": ("backup_dir", Path),
     "CHATHUB_BACKUP_EVERY": ("backup_every", values.hours),
     "CHATHUB_BACKUP_KEEP": ("backup_keep", values.keep),

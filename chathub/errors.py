@@ -92,6 +92,10 @@ class NotJson(ChatHubError):
     status = 415
 
 
+class NotForm(ChatHubError):
+    status = 415
+
+
 class Misdirected(ChatHubError):
     """The request was meant for another host (RFC 9110, 15.5.20)."""
 

@@ -84,6 +84,7 @@ VARIABLES: dict[str, tuple[str, str, Any]] = {
     "CHATHUB_STREAMS_PER_USER": ("22", "streams_per_user", 22),
     "CHATHUB_FREE_BYTES": ("23", "free_bytes", 23),
     "CHATHUB_BODY_BYTES": ("23", "body_bytes", 23),
+    "CHATHUB_UPLOAD_BYTES": ("23", "upload_bytes", 23),
     "CHATHUB_BACKUP_DIR": ("/b", "backup_dir", Path("/b")),
     "CHATHUB_BACKUP_EVERY": ("0.5", "backup_every", 0.5),
     "CHATHUB_BACKUP_KEEP": ("3d,2m", "backup_keep", Keep(3, 0, 2)),

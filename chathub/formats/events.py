@@ -86,6 +86,25 @@ class Usage(Struct, frozen=True, gc=False):
     cache_write_1h_tokens: int | None = None
 
 
+class Units(Struct, frozen=True, gc=False):
+    """What a price other than per token counts: images, seconds, characters. ``attributes`` are what its
+    price may depend on, such as the size and quality of an image."""
+
+    unit: str
+    count: int
+    attributes: tuple[str, ...] = ()
+
+    @property
+    def name(self) -> str:
+        """The unit with its attributes, as keys of prices are written."""
+        return "/".join((self.unit, *self.attributes))
+
+    @classmethod
+    def named(cls, name: str, count: int) -> "Units":
+        unit, *attributes = name.split("/")
+        return cls(unit, count, tuple(attributes))
+
+
 class State(Struct, frozen=True):
     """What the provider needs back to continue after this reply (signatures of its reasoning), as plain
     JSON values, in its place among the other events; see ``reasoning``."""
@@ -183,7 +202,17 @@ class Failure(Struct, frozen=True):
 
 
 Event = (
-    Text | Reasoning | ToolCallDelta | OtherChoice | Attachment | Source | Usage | State | Finish | Failure
+    Text
+    | Reasoning
+    | ToolCallDelta
+    | OtherChoice
+    | Attachment
+    | Source
+    | Usage
+    | Units
+    | State
+    | Finish
+    | Failure
 )
 
 

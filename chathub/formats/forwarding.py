@@ -58,7 +58,12 @@ def _written(fields: Mapping[str, Raw]) -> bytes:
 def without_extras(fields: Mapping[str, Raw]) -> dict[str, Raw]:
     """The fields without those that choose another model, another provider, the provider's own tools or a
     more expensive service, in upper or lower case."""
-    return {name: value for name, value in fields.items() if name.casefold() not in _EXTRAS}
+    return {name: value for name, value in fields.items() if not is_extra(name)}
+
+
+def is_extra(name: str) -> bool:
+    """Whether a field chooses another model or a more expensive service."""
+    return name.casefold() in _EXTRAS
 
 
 def passed_on(headers: Mapping[str, str], names: tuple[str, ...]) -> dict[str, str]:

@@ -43,6 +43,27 @@ def masked(data: bytes, key: str) -> bytes:
     return data.replace(key.encode(), _STARS.encode())
 
 
+class StreamMask:
+    """Masks the key in bytes that come in pieces, with as many stars: their length has been told already.
+    Bytes with which the key may begin are kept back until the next piece."""
+
+    def __init__(self, key: str) -> None:
+        self._key = key.encode() if _is_secret(key) else b""
+        self._rest = b""
+
+    def feed(self, data: bytes) -> bytes:
+        if not self._key:
+            return data
+        data = (self._rest + data).replace(self._key, b"*" * len(self._key))
+        kept = next((n for n in range(len(self._key) - 1, 0, -1) if data.endswith(self._key[:n])), 0)
+        self._rest = data[len(data) - kept :]
+        return data[: len(data) - kept]
+
+    def end(self) -> bytes:
+        """The bytes that were kept back."""
+        return self._rest
+
+
 def _is_secret(key: str) -> bool:
     """Whether a key is long enough: servers without keys get words such as ``lm-studio``, which may be part
     of any reply."""

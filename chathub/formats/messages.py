@@ -8,6 +8,7 @@ from msgspec import Struct, field
 from msgspec.structs import replace
 
 from chathub.formats.events import Failure
+from chathub.formats.forms.encode import FormBody
 from chathub.schemas.json import JsonObject
 
 # kinds of failures after which the provider may have done its work
@@ -233,11 +234,17 @@ class Endpoint(Struct, frozen=True):
 
 
 class UpstreamRequest(Struct, frozen=True):
-    """An HTTP request to a provider, always a POST."""
+    """An HTTP request to a provider, always a POST.
+
+    Its body is a ``form``, if there is one; ``body`` are then the form's texts, whose words a refusal may
+    repeat. ``is_media``: a file is sent or requested.
+    """
 
     url: str
     headers: dict[str, str]
     body: bytes
+    form: FormBody | None = None
+    is_media: bool = False
 
     @property
     def streamed(self) -> bool:

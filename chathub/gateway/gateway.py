@@ -16,15 +16,17 @@ from chathub.formats.client_format import ClientFormat, most_counts
 from chathub.formats.events import Failure
 from chathub.formats.messages import Endpoint
 from chathub.formats.needs import needs_of
+from chathub.formats.openai.media.request import MediaRequest
 from chathub.gateway.embeddings import EmbeddingExchange, EmbeddingRequest
 from chathub.gateway.exchange import Exchange
 from chathub.gateway.failures import error_for, public_failure
 from chathub.gateway.item_memory import ItemMemory
+from chathub.gateway.media import MediaExchange
 from chathub.gateway.metering import Metering
 from chathub.gateway.prompt_counter import PromptCounter
 from chathub.gateway.request import GatewayRequest
 from chathub.gateway.responses_exchange import ResponsesExchange
-from chathub.gateway.sink import Sink
+from chathub.gateway.sink import DroppableSink, Sink
 from chathub.gateway.thought_memory import ThoughtMemory
 from chathub.gateway.token_counts import TokenCount, TokenCounts
 from chathub.offload import Offload
@@ -171,6 +173,50 @@ class Gateway:
         if failure is not None:
             raise error_for(failure, exchange.candidate, request.endpoint)
         return exchange.body
+
+    async def forward_media(self, caller: Caller, media: MediaRequest, sink: DroppableSink) -> MediaExchange:
+        """Forward a request for media. A stream goes to the sink, a whole response is in the exchange.
+
+        Raises:
+            ChatHubError: the request failed before anything was sent.
+            ConnectionError: the client left.
+        """
+        candidates = self._resolve(
+            caller, media.model, Requirements(types=media.model_types, units=media.most)
+        )
+        able = [each for each in candidates.in_order if each.endpoints[0].wire_format == "openai"]
+        if not able:
+            raise BadRequest("model_without_path", model=media.model, path=f"/v1{media.path}")
+        counts_tokens = media.most is None or any(each.model.prices.has_any for each in able)
+        metered = self._metering.metered(
+            caller,
+            candidates,
+            media.kind,
+            prompt=media.most_prompt if counts_tokens else 0,
+            requested=media.requested if counts_tokens else 0,
+            choices=media.choices,
+            units=media.most,
+        )
+        async with metered as request:
+            limit = self._config.reply_characters
+            exchange = MediaExchange(self._client, request, able[0], media, sink, limit)
+            work = self._transferred(exchange, request, able, sink)
+            return await request.attend(work, sink, self._registry.usage_seconds)
+
+    async def _transferred(
+        self, exchange: MediaExchange, request: GatewayRequest, able: list[Candidate], sink: DroppableSink
+    ) -> MediaExchange:
+        report = self._key_reports.for_request(request.user_id, request.candidates)
+        try:
+            async with asyncio.timeout(self._config.reply_seconds):
+                failure = await failover.run(able, exchange.prepare, report)
+        except TimeoutError:
+            failure = Failure.found("reply_took_too_long", kind="timeout")
+        if failure is not None and not sink.has_begun:
+            raise error_for(failure, exchange.candidate, request.endpoint)
+        if failure is not None and not sink.has_ended:
+            sink.abort()
+        return exchange
 
     def _resolve(self, caller: Caller, model: str, requirements: Requirements, hint: str = "") -> Candidates:
         """The candidates of a program's request; an unknown model is a 404."""

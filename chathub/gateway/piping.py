@@ -3,13 +3,15 @@ the client did not request, and are decoded only for their usage and their end."
 
 import asyncio
 import contextlib
+import re
 from collections.abc import Awaitable, Callable
+from typing import Protocol
 
 import aiohttp
 
-from chathub.formats.client_format import ClientFormat
 from chathub.formats.events import Event, Failure
 from chathub.formats.masking import masked
+from chathub.formats.stream_decoder import StreamDecoder
 from chathub.gateway.event_splitter import EventSplitter
 from chathub.gateway.sink import Sink
 from chathub.gateway.usage_meter import UsageMeter
@@ -26,10 +28,27 @@ _BATCH = 65_536
 _AFTER_ERROR = 1
 
 
+class StreamFormat(Protocol):
+    """What is known of a stream that is forwarded; see ``ClientFormat``."""
+
+    @property
+    def strips_usage(self) -> bool: ...
+
+    @property
+    def last_event(self) -> bytes: ...
+
+    @property
+    def is_last_event(self) -> re.Pattern[bytes]: ...
+
+    def decoder(self, limit: int) -> StreamDecoder: ...
+
+    def failure_event(self, failure: Failure, decoder: StreamDecoder) -> bytes: ...
+
+
 class _MeterFeed:
     """Decodes a stream for its meter, in batches: that costs a third of decoding each chunk."""
 
-    def __init__(self, client_format: ClientFormat, meter: UsageMeter, limit: int) -> None:
+    def __init__(self, client_format: StreamFormat, meter: UsageMeter, limit: int) -> None:
         self.decoder = meter.decoder = client_format.decoder(limit)
         self._last_event = client_format.last_event
         self._meter = meter
@@ -80,7 +99,7 @@ async def pipe(
     upstream: aiohttp.ClientResponse,
     first: bytes,
     sink: Sink,
-    client_format: ClientFormat,
+    client_format: StreamFormat,
     meter: UsageMeter,
     limit: int,
     public: Callable[[Failure], Failure],

@@ -30,3 +30,10 @@ class Sink(Protocol):
 
     async def end(self, data: bytes = b"") -> None:
         """Send the last bytes and close the stream."""
+
+
+class DroppableSink(Sink, Protocol):
+    """A sink whose connection can be dropped: not every stream has an event that says that it failed."""
+
+    def abort(self) -> None:
+        """Drop the connection: what was sent is not whole and must not look so."""

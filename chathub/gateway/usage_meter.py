@@ -18,6 +18,7 @@ from chathub.formats.events import (
     Reasoning,
     Text,
     ToolCallDelta,
+    Units,
     Usage,
 )
 from chathub.formats.prompt_counts import PromptCounts
@@ -54,6 +55,9 @@ class UsageMeter(Progress):
         self.finish_reason = ""
         self._characters_left = limit
         self._usage: Usage | None = None
+        # the units of a request once it is sent, and those that its provider told
+        self.units_sent: Units | None = None
+        self._units: Units | None = None
         self._output, self._reasoning = TokenCounter(), TokenCounter()
 
     def feed(self, events: list[Event]) -> bool:
@@ -73,6 +77,8 @@ class UsageMeter(Progress):
                 self._begin()
             elif type(event) is Usage:
                 self._usage = event
+            elif type(event) is Units:
+                self._units = event
             elif type(event) is Finish:
                 self.finish_reason = event.word or event.reason
         self.is_too_long = self._characters_left < 0
@@ -98,7 +104,7 @@ class UsageMeter(Progress):
 
     def reset_attempt(self) -> None:
         """Forget the usage and finish reason of a failed attempt, which brought nothing of the reply."""
-        self._usage, self.finish_reason = None, ""
+        self._usage, self._units, self.finish_reason = None, None, ""
         if self.thoughts is not None:
             self.thoughts.reset()
 
@@ -147,7 +153,8 @@ class UsageMeter(Progress):
         prompt = self.prompt_estimate or self.longest_prompt
         seen = Seen(prompt, self._output.tokens, self._reasoning.tokens)
         ending = Ending.of(self, is_streamed=self.is_streamed, most=most, is_too_long=self.is_too_long)
-        return cost_of(model, self.counted(self._usage), seen, ending, rates)
+        units = self._units or self.units_sent
+        return cost_of(model, self.counted(self._usage), seen, ending, rates, units)
 
     def lesson(self, model: ChatModel, usage_cost: UsageCost) -> Lesson | None:
         """What the reply teaches about its model."""

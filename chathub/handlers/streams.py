@@ -104,10 +104,17 @@ class LazyResponse:
             with self._losing():
                 await (await self._begun()).end()
 
+    def abort(self) -> None:
+        """Drop the connection: what was sent is not whole and must not look so."""
+        self.has_ended = self.is_lost = True
+        if self._writer is not None:
+            self._writer.abort()
+
     async def _begun(self) -> ResponseWriter:
         """The response, whose head is sent now if it was not yet."""
         if self._writer is None:
-            response = web.StreamResponse(headers={**self.headers, **HEADERS})
+            # a recording has its own type, and a length
+            response = web.StreamResponse(headers={**HEADERS, **self.headers})
             self._writer = await ResponseWriter.begin(self._request, response)
         return self._writer
 

@@ -55,6 +55,27 @@ SENTENCES = {
     "field_value_unknown": ("{where}的值 {value} 无效", "{where} has a value that is not known: {value}"),
     "field_wrong_type": ("{where}应为{expected:or}", "{where} must be {expected:or}"),
     "field_wrong_value": ("{where}只能是 {allowed:or}", "{where} must be {allowed:or}"),
+    "form_boundary_missing": (
+        "请求体必须是 multipart/form-data 表单，其 Content-Type 须带有 boundary",
+        "The request body must be a form, with the header Content-Type: multipart/form-data; boundary=…",
+    ),
+    "form_encoded": (
+        "表单的各部分不支持 Content-Transfer-Encoding",
+        "The parts of the form must have no Content-Transfer-Encoding",
+    ),
+    "form_incomplete": (
+        "表单不完整：缺少结尾的 boundary",
+        "The form is not complete: its last boundary is missing",
+    ),
+    "form_invalid": (
+        "请求体不是有效的 multipart/form-data 表单",
+        "The request body is no valid multipart/form-data form",
+    ),
+    "form_texts_too_large": (
+        "表单的文本字段合计不能超过 {most:bytes}",
+        "The texts of the form may have {most:bytes} together",
+    ),
+    "form_too_many_parts": ("表单最多 {most} 个部分", "The form may have {most} parts at most"),
     "host_refused": (
         "请求的 Host 不是本服务器的名称；管理员可用 CHATHUB_ALLOWED_HOSTS 设置",
         "The Host of the request is no name of this server; administrators set it in CHATHUB_ALLOWED_HOSTS",

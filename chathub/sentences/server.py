@@ -45,4 +45,12 @@ SENTENCES = {
         "Too much is being downloaded at once, please wait for some of it to be done",
     ),
     "too_many_requests": ("请求过多，请稍后重试", "Too many requests, please try again later"),
+    "too_many_uploads": (
+        "同时上传的文件过大，请等待其中一些处理完后重试",
+        "The files sent at once are too large, please wait for some of them to be done",
+    ),
+    "uploads_full": (
+        "服务器正在处理的文件过多，请稍后重试",
+        "The server has too many files to handle now, please try again later",
+    ),
 }

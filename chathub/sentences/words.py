@@ -86,5 +86,6 @@ SENTENCES = {
     "the_provider": ("提供商", "the provider"),
     "token_not_created": ("未创建", "none"),
     "tool_choice_object": ("指定函数的对象", "an object that names a function"),
+    "uploads": ("上传的文件", "files"),
     "username": ("用户名", "The user name"),
 }

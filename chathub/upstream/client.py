@@ -26,6 +26,7 @@ from chathub.upstream.learned_responses import LearnedResponses
 from chathub.upstream.local_model.engine import LocalModel
 from chathub.upstream.local_model.process import LocalModelError
 from chathub.upstream.network_failures import TROUBLE, network_failure
+from chathub.upstream.payloads import WhenSent
 from chathub.upstream.read_response import Keep, Taker, read, taking
 
 # how often one request is sent, each time with other quirks
@@ -111,7 +112,7 @@ class Client:
 
     @asynccontextmanager
     async def raw(
-        self, endpoint: Endpoint, request: UpstreamRequest, when_sent: http.WhenSent
+        self, endpoint: Endpoint, request: UpstreamRequest, when_sent: WhenSent
     ) -> AsyncIterator[aiohttp.ClientResponse]:
         """A 2xx response to a request that is sent to a leased endpoint as it is; the caller reads its bytes,
         and raises the error in them within the block. ``when_sent`` is called when the request is sent.
@@ -183,7 +184,7 @@ class Client:
 
     @asynccontextmanager
     async def forward(
-        self, at: Endpoint, sending: Sending, usual: Quirks, when_sent: http.WhenSent
+        self, at: Endpoint, sending: Sending, usual: Quirks, when_sent: WhenSent
     ) -> AsyncIterator[aiohttp.ClientResponse]:
         """A 2xx response once its head is here; the caller raises an error in it within the block. Where a
         refusal teaches another quirk, the request is sent again with it; the quirk is remembered once the
@@ -215,7 +216,7 @@ class Client:
             http.close(response)
 
     async def _post(
-        self, request: UpstreamRequest, endpoint: Endpoint, when_sent: http.WhenSent
+        self, request: UpstreamRequest, endpoint: Endpoint, when_sent: WhenSent
     ) -> aiohttp.ClientResponse:
         session = self._session_for(endpoint)
         return await http.post(session, request, self._timeouts, when_sent, reuse=not endpoint.local)

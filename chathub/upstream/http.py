@@ -4,12 +4,10 @@ import asyncio
 import contextlib
 import time
 import zlib
-from collections.abc import Callable
 from functools import partial
 from typing import NamedTuple, Protocol
 
 import aiohttp
-from aiohttp.abc import AbstractStreamWriter
 from msgspec.structs import replace
 
 from chathub.formats import media_bounds
@@ -23,6 +21,7 @@ from chathub.formats.stream_decoder import CUT
 from chathub.sentences import Param
 from chathub.upstream.connections import Unanswered
 from chathub.upstream.network_failures import TROUBLE, NoResponse, network_failure
+from chathub.upstream.payloads import BytesBody, FilledForm, WhenSent
 
 _ERROR_BODY = 64 * 1024
 # a list of models
@@ -31,10 +30,6 @@ LISTING = 4 * 1024 * 1024
 _SHARED = 12
 # seconds within which a connection that was closed before shows it: a round trip
 _STALE = 1.0
-# bytes of a large body, and of one write of it
-_LARGE_BODY, _PIECE = 512 * 1024, 65_536
-# is called when a request is sent
-WhenSent = Callable[[], None]
 # what may come before a body: blanks, a byte order mark
 _BLANKS = b" \t\r\n\xef\xbb\xbf"
 # bytes from which on a body is decoded in a thread, so as not to delay the event loop
@@ -114,11 +109,16 @@ async def _post(
 ) -> aiohttp.ClientResponse:
     # the built-in model's engine says that it keeps its connections, and closes them
     headers = request.headers if reuse else {**request.headers, "Connection": "close"}
-    body = _Body(request.body, when_sent)
+    form = request.form
+    body = BytesBody(request.body, when_sent) if form is None else FilledForm(form, when_sent)
     send = partial(session.post, request.url, data=body, headers=headers, allow_redirects=False)
+    usual = session.timeout
+    if request.is_media:
+        # a file may take any time on its way: only silence is bounded
+        silence = aiohttp.ClientTimeout(None, usual.connect, timeouts.body, usual.sock_connect)
+        return await send(timeout=silence)
     if not request.streamed:
         # nothing comes before the response is complete
-        usual = session.timeout
         patient = aiohttp.ClientTimeout(timeouts.body, usual.connect, None, usual.sock_connect)
         return await send(timeout=patient)
     try:
@@ -128,32 +128,6 @@ async def _post(
         raise
     except TimeoutError as error:
         raise NoResponse(timeouts.first_byte) from error
-
-
-class _Body(aiohttp.Payload):
-    """A request's body, which says when it is sent. A large one goes in pieces, so that it does not delay the
-    event loop."""
-
-    _value: bytes
-    _autoclose = True
-
-    def __init__(self, body: bytes, when_sent: WhenSent) -> None:
-        super().__init__(body, content_type="application/json")
-        self._size = len(body)
-        self._when_sent = when_sent
-
-    def decode(self, encoding: str = "utf-8", errors: str = "strict") -> str:
-        return self._value.decode(encoding, errors)
-
-    async def write(self, writer: AbstractStreamWriter) -> None:
-        self._when_sent()
-        size = len(self._value)
-        if size <= _LARGE_BODY:
-            await writer.write(self._value)
-            return
-        for start in range(0, size, _PIECE):
-            await writer.write(self._value[start : start + _PIECE])
-            await asyncio.sleep(0)
 
 
 async def read_failure(response: aiohttp.ClientResponse, sent: bytes = b"") -> Failure:

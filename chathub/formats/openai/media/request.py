@@ -1,0 +1,139 @@
+"""A request for media: what ChatHub reads of it, and how it goes to a provider."""
+
+import re
+from abc import ABC, abstractmethod
+from typing import ClassVar
+
+from chathub.database.rows.budgets import GatewayKind
+from chathub.errors import BadRequest
+from chathub.formats import forwarding, large_json, sse
+from chathub.formats import loose_json as fields
+from chathub.formats.events import Event, Failure, Units, Usage
+from chathub.formats.failures import error_bodies
+from chathub.formats.forms.encode import FormBody
+from chathub.formats.messages import Endpoint, UpstreamRequest
+from chathub.formats.openai.encode_stream import Encoder
+from chathub.formats.openai.media.stream import MediaDecoder, as_array
+from chathub.formats.stream_decoder import EMPTY, UNREADABLE, StreamDecoder
+from chathub.formats.urls import url_of
+from chathub.schemas.json import JsonObject
+
+# characters of a model's name
+_LONGEST_NAME = 200
+
+
+class MediaRequest(ABC):
+    """A request that is forwarded.
+
+    ``prompt`` is about how many tokens its text is. ``most_prompt``, ``most_reply`` (tokens) and ``most`` are
+    bounds of what it may use. ``streams``: the client requested events; ``is_text``: a plain text.
+    """
+
+    kind: ClassVar[GatewayKind]
+    path: ClassVar[str]
+    # the types of models that take it
+    model_types: ClassVar[tuple[str, ...]]
+    # whether the response is a file, whose usage nothing tells
+    is_binary = False
+    is_text = False
+    strips_usage = False
+    # how many last events a stream has
+    expected = 1
+    last_event: ClassVar[bytes]
+    is_last_event: ClassVar[re.Pattern[bytes]]
+    model: str
+    streams: bool
+    prompt = most_prompt = most_reply = 0
+    choices = 1
+    most: Units | None = None
+
+    @property
+    def sent(self) -> Units | None:
+        """What is used once it is sent, as long as the provider does not tell it."""
+        return self.most
+
+    @abstractmethod
+    def body(self, model: str, *, takes_extras: bool) -> bytes | FormBody:
+        """The body with the name that the model has at its provider."""
+
+    def units_of(self, responses: list[JsonObject]) -> Units | None:
+        """What was used, by the provider's response or by the last events of its stream."""
+        return self.sent
+
+    @property
+    def requested(self) -> int | None:
+        """The length of one reply in tokens (None: the client set none)."""
+        return self.most_reply
+
+    def usage_in(self, response: JsonObject) -> Usage:
+        """The tokens in a whole response."""
+        counts: dict[str, int] = {}
+        fields.update_counts(counts, fields.as_object(response.get("usage")))
+        return fields.read_usage(counts)
+
+    def upstream(
+        self, endpoint: Endpoint, model: str, *, takes_extras: bool, cap: int | None = None
+    ) -> UpstreamRequest:
+        """The request for an endpoint; ``cap``: the most tokens that a reply may have."""
+        body = self.body(model, takes_extras=takes_extras)
+        headers = {**forwarding.headers_for(endpoint), "Accept": "*/*"}
+        url = url_of(endpoint.base_url, self.path)
+        if isinstance(body, bytes):
+            return UpstreamRequest(url, headers, body, is_media=True)
+        headers["Content-Type"] = body.content_type
+        return UpstreamRequest(url, headers, body.texts, body, is_media=True)
+
+    def decoder(self, limit: int) -> StreamDecoder:
+        return MediaDecoder(limit, self.units_of, self.expected)
+
+    def failure_event(self, failure: Failure, decoder: StreamDecoder) -> bytes:
+        """A failure as an event of the stream."""
+        return b"".join(map(sse.frame, Encoder(self.model, "", 0, include_usage=False).feed([failure])))
+
+    def decode_body(self, body: bytes) -> list[Event]:
+        """The usage in a whole response, which may be a text, or the failure in it."""
+        if not body.strip() and not self.is_text:
+            return [Failure.found(EMPTY, kind="empty", status=200)]
+        as_text: list[Event] = [Usage(completion_tokens=0), *self._told([])]
+        if body.lstrip()[:1] not in (b"{", b"["):
+            return as_text
+        try:
+            value = large_json.loads(body, _SHAPE)
+        except (ValueError, RecursionError):
+            return as_text if self.is_text else [Failure.found(UNREADABLE, kind="cut", status=200)]
+        found = fields.as_object(value)
+        if error_bodies.is_error(found):
+            return [fields.refusal(value, UNREADABLE, "cut")]
+        usage = self.usage_in(found)
+        return [usage if usage != Usage() else Usage(completion_tokens=0), *self._told([found])]
+
+    def _told(self, responses: list[JsonObject]) -> list[Units]:
+        units = self.units_of(responses)
+        return [] if units is None else [units]
+
+
+_SHAPE: large_json.Shape = {
+    **large_json.ERRORS,
+    "usage": None,
+    "meta": None,
+    "duration": None,
+    "size": None,
+    "quality": None,
+    "data": [{"url": None}],
+}
+
+
+def checked_model(name: str | None) -> str:
+    """The name of a model.
+
+    Raises:
+        BadRequest: it is missing, or too long.
+    """
+    if not name:
+        raise BadRequest("field_required", field="model", details={"param": "model"})
+    if len(name) > _LONGEST_NAME:
+        raise BadRequest("unknown_model", model=name[:_LONGEST_NAME])
+    return name
+
+
+__all__ = ["MediaRequest", "as_array", "checked_model"]
