@@ -315,12 +315,18 @@ async def test_kill_leaves_an_estimate_of_every_request_that_was_sent(
         ("/v1/chat/completions", hello),
         ("/v1/messages", hello | {"stream": True}),
         ("/v1/embeddings", {"model": "vectors", "input": "hello"}),
+        ("/v1/images/generations", {"model": "painter", "prompt": "hello", "n": 3, "size": "512x512"}),
         ("/api/chat/stream", {"model": "test-model", "message": "hello", "max_tokens": 500}),
     ]
     async with ChatHub(database) as hub:
         client, admin = await ready(hub, provider)
         vectors = {"model_name": "vectors", "display_name": "v", "model_type": "embedding"}
         await client.post("/api/models", json=vectors | {"model_provider": "p_test_model"}, headers=admin)
+        painter = {"model_name": "painter", "display_name": "p", "model_type": "image"}
+        units = {"image": 1, "image/512x512": 0.04}
+        await client.post(
+            "/api/models", json=painter | {"model_provider": "p_test_model", "units": units}, headers=admin
+        )
         sent = [asyncio.create_task(client.post(path, json=body, headers=admin)) for path, body in requests]
         async with asyncio.timeout(30):
             while len(provider.bodies) < len(requests):
@@ -338,10 +344,15 @@ async def test_kill_leaves_an_estimate_of_every_request_that_was_sent(
             "completion",
             "completion",
             "embedding",
+            "image",
         ]
         for row in rows:
             assert (row["usage_source"], row["end_reason"]) == ("estimated", "interrupted")
-            assert row["prompt_tokens"] > 0 and row["provider"] == "p_test_model"
+            assert row["provider"] == "p_test_model"
+            if row["kind"] == "image":
+                assert (row["unit"], row["units"], row["cost"]) == ("image/512x512", 3, 0.12)
+                continue
+            assert row["prompt_tokens"] > 0
             # by time: 200 tokens a second, at most what was reserved
             least, most = (0, 0) if row["kind"] == "embedding" else (100, 500)
             assert least <= row["completion_tokens"] <= most
@@ -371,6 +382,11 @@ async def test_version_of_a_model_is_charged_at_its_price_after_a_kill(
             ids = {each["provider_key"]: each["id"] for each in (await response.json())["data"]}
         elsewhere = {"default_base_url": provider.base_url, "needs_key": False}
         await client.put(f"/api/providers/{ids['openai']}", json=elsewhere, headers=admin)
+        painter = {"model_name": "painter", "display_name": "p", "model_type": "image"}
+        units = {"image": 1, "image/512x512": 0.04}
+        await client.post(
+            "/api/models", json=painter | {"model_provider": "p_test_model", "units": units}, headers=admin
+        )
         sent = [asyncio.create_task(client.post(path, json=body, headers=admin)) for path, body in requests]
         async with asyncio.timeout(30):
             while len(provider.bodies) < len(requests):

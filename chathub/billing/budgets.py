@@ -20,6 +20,7 @@ from chathub.clock import Month
 from chathub.database.rows.limits import AppliedLimits, LimitsWithUsage
 from chathub.database.transaction import Transaction
 from chathub.errors import BudgetSpent, StorageFull, TooManyRequests, Unauthorized
+from chathub.formats.events import Units
 from chathub.providers.candidates import Candidates
 from chathub.providers.prices import MILLION, Prices
 from chathub.schemas import budgets as schemas
@@ -46,7 +47,8 @@ class UsageBound(Struct, frozen=True, kw_only=True):
     """The most that a request may use, in tokens, and the highest prices of the models that may reply.
 
     ``reply`` is the length of one reply, ``choices`` how many were requested; ``is_open_ended``: the client
-    set no length.
+    set no length. ``units_cost`` is the most that units cost, in millionths, where they are paid
+    instead of tokens.
     """
 
     prompt: int
@@ -54,9 +56,17 @@ class UsageBound(Struct, frozen=True, kw_only=True):
     choices: int = 1
     is_open_ended: bool = False
     prices: Prices
+    units_cost: int = 0
 
     @classmethod
-    def of(cls, candidates: Candidates, prompt: int, requested: int | None, choices: int = 1) -> "UsageBound":
+    def of(
+        cls,
+        candidates: Candidates,
+        prompt: int,
+        requested: int | None,
+        choices: int = 1,
+        units: Units | None = None,
+    ) -> "UsageBound":
         """The bound over all candidates: the longest reply of any, at the highest prices."""
         models = [candidate.model for candidate in candidates.in_order]
         return cls(
@@ -65,12 +75,13 @@ class UsageBound(Struct, frozen=True, kw_only=True):
             choices=choices,
             is_open_ended=requested is None,
             prices=Prices.highest([model.prices for model in models]),
+            units_cost=max(model.units.most(units) for model in models) if units else 0,
         )
 
     def cost(self, reply: int) -> int:
         """The most that so many tokens of replies with the prompt cost, in millionths: a reservation is never
         less than the cost."""
-        return self.prices.most(self.prompt, reply)
+        return max(self.prices.most(self.prompt, reply), self.units_cost)
 
 
 class BudgetState(NamedTuple):
@@ -177,6 +188,8 @@ def _room(budget: Budget, bound: UsageBound, month: Month) -> int:
     """How many tokens all replies together may have by this budget."""
     if not budget.is_money:
         room = budget.left - bound.prompt
+    elif budget.left < bound.units_cost:
+        room = -1
     elif not bound.prices.output:
         room = bound.reply * bound.choices if budget.left >= bound.cost(0) else -1
     else:

@@ -11,7 +11,7 @@ from msgspec.structs import replace
 
 from chathub.billing.ledger import UsageCost, compute_cost
 from chathub.billing.output_rates import OutputRates
-from chathub.formats.events import Usage
+from chathub.formats.events import Units, Usage
 from chathub.formats.messages import Attempt
 from chathub.providers.catalog import ChatModel
 from chathub.upstream.failover import Progress
@@ -58,7 +58,12 @@ class Ending(Struct, frozen=True):
 
 
 def cost_of(
-    model: ChatModel, usage: Usage | None, seen: Seen, ending: Ending, rates: OutputRates
+    model: ChatModel,
+    usage: Usage | None,
+    seen: Seen,
+    ending: Ending,
+    rates: OutputRates,
+    units: Units | None = None,
 ) -> UsageCost:
     """The usage and the cost of a reply, however it ended."""
     output, attempt = seen.output, ending.attempt
@@ -69,7 +74,7 @@ def cost_of(
         elif ending.is_behind and usage.completion_tokens < seen.output + seen.reasoning:
             usage = replace(usage, completion_tokens=None)
     was_sent = attempt is not None and attempt.may_be_charged
-    return compute_cost(model, usage, seen.prompt, output, seen.reasoning, was_sent=was_sent)
+    return compute_cost(model, usage, seen.prompt, output, seen.reasoning, units=units, was_sent=was_sent)
 
 
 def output_until(

@@ -9,8 +9,9 @@ from chathub.billing.early_ends import Seen, output_until
 from chathub.billing.ledger import AttemptOwner, UsageCost, compute_cost
 from chathub.billing.output_rates import OutputRates
 from chathub.clock import Month
-from chathub.database.rows.budgets import LeftReservation
+from chathub.database.rows.budgets import GatewayKind, LeftReservation
 from chathub.database.transaction import Transaction
+from chathub.formats.events import Units
 from chathub.providers.candidates import Candidates
 from chathub.providers.catalog import Catalog, ChatModel
 
@@ -19,19 +20,24 @@ END_REASON = "interrupted"
 
 class Asked(Struct, frozen=True):
     """What a reservation is for, as far as it counts after a crash: the model and the API key that come
-    first, and the tokens of the prompt."""
+    first, the tokens of the prompt, and the units with their attributes."""
 
-    kind: Literal["chat", "completion", "embedding"]
+    kind: Literal["chat"] | GatewayKind
     provider: str
     model: str
     requested_model: str
     key_id: int | None
     prompt_tokens: int
+    unit: str = ""
+    units: int = 0
 
     @classmethod
-    def of(cls, kind: Literal["completion", "embedding"], candidates: Candidates, prompt: int) -> "Asked":
+    def of(
+        cls, kind: GatewayKind, candidates: Candidates, prompt: int, units: Units | None = None
+    ) -> "Asked":
         model, key_id = candidates.model, candidates.first_key_id
-        return cls(kind, model.provider_slug, model.name, candidates.requested, key_id, prompt)
+        unit, count = (units.name, units.count) if units else ("", 0)
+        return cls(kind, model.provider_slug, model.name, candidates.requested, key_id, prompt, unit, count)
 
 
 class Crash(Struct, frozen=True):
@@ -49,7 +55,8 @@ class Crash(Struct, frozen=True):
         moment before."""
         seconds, most = max(0, self.alive_until - left.at) / 1000, left.tokens - left.prompt_tokens
         output = output_until(model, seconds, seen, self.rates, most, is_streamed=is_streamed)
-        return compute_cost(model, None, seen.prompt, output, seen.reasoning, was_sent=True)
+        units = Units.named(left.unit, left.units) if left.unit else None
+        return compute_cost(model, None, seen.prompt, output, seen.reasoning, units=units, was_sent=True)
 
 
 def record(tx: Transaction, left: LeftReservation, crash: Crash, month: Month) -> None:

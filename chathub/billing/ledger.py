@@ -2,19 +2,23 @@
 
 import time
 from collections.abc import Mapping, Sequence
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from msgspec import Struct
 from msgspec.structs import asdict
 
 from chathub.clock import Month
+from chathub.database.rows.budgets import GatewayKind
 from chathub.database.transaction import Transaction
-from chathub.formats.events import Usage
+from chathub.formats.events import Units, Usage
 from chathub.formats.messages import Attempt
 from chathub.providers.catalog import ChatModel
+from chathub.providers.unit_prices import cost_of_units
 
 # a reported count above so many times what a request can have used is no count
 _MOST_TIMES = 10
+# units of one request, at most
+_MOST_UNITS = 10**9
 
 
 class UsageCost(Struct, frozen=True):
@@ -22,7 +26,8 @@ class UsageCost(Struct, frozen=True):
 
     ``usage_source`` is ``reported`` (by the provider), ``estimated``, ``mixed``, ``clamped`` (a reported
     count is impossible), or empty where nothing was used. ``counted_tokens`` is what counts against budgets
-    of tokens; ``savings`` is the cost without any cache, less the cost.
+    of tokens; ``savings`` is the cost without any cache, less the cost. Where ``units`` are paid, and
+    no tokens, ``unit`` and ``unit_price`` (millionths for a million) say so.
     """
 
     prompt_tokens: int = 0
@@ -35,6 +40,9 @@ class UsageCost(Struct, frozen=True):
     cache_write_1h_tokens: int = 0
     counted_tokens: int = 0
     savings: int = 0
+    unit: str = ""
+    units: int = 0
+    unit_price: int = 0
 
 
 def compute_cost(
@@ -44,6 +52,7 @@ def compute_cost(
     output_estimate: int,
     reasoning_estimate: int,
     *,
+    units: Units | None = None,
     was_sent: bool = False,
 ) -> UsageCost:
     """The usage and the cost of a reply, however it ended; the estimates are of the prompt and of what the
@@ -51,7 +60,8 @@ def compute_cost(
 
     Reported counts come first, an explicit zero too; missing ones are estimated. A reply that failed before
     the provider sent anything or reported a count costs nothing, unless its prompt ``was_sent``: then the
-    provider may charge for that.
+    provider may charge for that. The same holds for ``units``, which are paid by their price, if they
+    have one and the provider reported no tokens that have one.
     """
     usage = usage or Usage(reasoning_tokens=reasoning_estimate)
     prompt, completion = _count(usage.prompt_tokens), _count(_completion(usage))
@@ -67,6 +77,10 @@ def compute_cost(
     written = min(written, prompt - cached)
     kept = min(_count(usage.cache_write_1h_tokens) or 0, written)
     cost = model.prices.cost(prompt, completion, cached, written, kept)
+    savings = model.prices.cost(prompt, completion) - cost
+    paid = _units_paid(model, usage, units)
+    if paid is not None:
+        cost, savings = cost_of_units(paid.units, paid.unit_price), 0
     return UsageCost(
         prompt_tokens=prompt,
         completion_tokens=completion,
@@ -77,8 +91,28 @@ def compute_cost(
         cache_write_tokens=written,
         cache_write_1h_tokens=kept,
         counted_tokens=prompt - cached + int(cached * model.cached_weight + 0.5) + completion,
-        savings=model.prices.cost(prompt, completion) - cost,
+        savings=savings,
+        **(paid or _NO_UNITS)._asdict(),
     )
+
+
+class _UnitsPaid(NamedTuple):
+    unit: str = ""
+    units: int = 0
+    unit_price: int = 0
+
+
+_NO_UNITS = _UnitsPaid()
+
+
+def _units_paid(model: ChatModel, usage: Usage, units: Units | None) -> _UnitsPaid | None:
+    """The units with their price, or None: tokens are paid."""
+    price = model.units.price_of(units.unit, *units.attributes) if units else None
+    if units is None or price is None:
+        return None
+    if (usage.prompt_tokens or usage.completion_tokens) and model.prices.has_any:
+        return None
+    return _UnitsPaid(units.name, min(max(units.count, 0), _MOST_UNITS), price)
 
 
 def _source(prompt: int | None, completion: int | None) -> str:
@@ -119,7 +153,7 @@ class AttemptOwner(Struct, frozen=True, kw_only=True):
     """The user, the access token and the message that attempts are entered for; ``conversation_id`` is the
     public one, ``requested_model`` the name that was requested."""
 
-    kind: Literal["chat", "title", "completion", "embedding", "probe"]
+    kind: Literal["chat", "title", "probe"] | GatewayKind
     user_id: int
     token_id: int | None = None
     conversation_id: str | None = None
@@ -135,19 +169,22 @@ def record_attempts(
     usage_cost: UsageCost,
     *,
     prompt_estimate: int,
+    units: Units | None = None,
     first_at: float | None,
     end_reason: str,
     month: Month,
 ) -> None:
     """Enter the attempts of a reply: the last one with the usage and the cost, the failed ones before it with
-    none, or with their prompt where the provider may charge for it. Triggers keep the sums by day and month.
+    none, or with their prompt and ``units`` where the provider may charge for them. Triggers keep the sums by
+    day and month.
 
     ``first_at`` is when the first token came (``time.monotonic``), ``models`` are the tried ones by name.
     """
     month = in_force(tx, month)
     for attempt in attempts[:-1]:
         model, failed = models[attempt.model], attempt.failure.kind if attempt.failure else "refused"
-        lost = compute_cost(model, None, prompt_estimate, 0, 0, was_sent=attempt.may_be_charged)
+        charged = attempt.may_be_charged
+        lost = compute_cost(model, None, prompt_estimate, 0, 0, units=units, was_sent=charged)
         record_attempt(tx, attempt_owner, model, lost, month, attempt, end_reason=failed)
     for attempt in attempts[-1:]:
         model = models[attempt.model]

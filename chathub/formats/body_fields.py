@@ -32,6 +32,8 @@ class _Bulk(msgspec.Struct):
     messages: Raw | UnsetType = msgspec.UNSET
     input: Raw | UnsetType = msgspec.UNSET
     system: Raw | UnsetType = msgspec.UNSET
+    prompt: Raw | UnsetType = msgspec.UNSET
+    documents: Raw | UnsetType = msgspec.UNSET
 
 
 _decode_bulk = msgspec.json.Decoder(_Bulk).decode

@@ -94,6 +94,16 @@ class Units(Struct, frozen=True, gc=False):
     count: int
     attributes: tuple[str, ...] = ()
 
+    @property
+    def name(self) -> str:
+        """The unit with its attributes, as keys of prices are written."""
+        return "/".join((self.unit, *self.attributes))
+
+    @classmethod
+    def named(cls, name: str, count: int) -> "Units":
+        unit, *attributes = name.split("/")
+        return cls(unit, count, tuple(attributes))
+
 
 class State(Struct, frozen=True):
     """What the provider needs back to continue after this reply (signatures of its reasoning), as plain

@@ -169,17 +169,21 @@ class Gateway:
             ChatHubError: the request failed before anything was sent.
             ConnectionError: the client left.
         """
-        candidates = self._resolve(caller, media.model, Requirements(types=media.model_types))
+        candidates = self._resolve(
+            caller, media.model, Requirements(types=media.model_types, units=media.most)
+        )
         able = [each for each in candidates.in_order if each.endpoints[0].wire_format == "openai"]
         if not able:
             raise BadRequest("model_without_path", model=media.model, path=f"/v1{media.path}")
-        counts_tokens = any(each.model.is_priced for each in able)
+        counts_tokens = media.most is None or any(each.model.prices.has_any for each in able)
         metered = self._metering.metered(
             caller,
             candidates,
-            "completion",
+            media.kind,
             prompt=media.most_prompt if counts_tokens else 0,
-            requested=media.most_reply if counts_tokens else 0,
+            requested=media.requested if counts_tokens else 0,
+            choices=media.choices,
+            units=media.most,
         )
         async with metered as request:
             limit = self._config.reply_characters

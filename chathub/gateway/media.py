@@ -82,7 +82,9 @@ class MediaExchange:
         async with self._client.lease(endpoint) as leased:
             model = self.candidate.model
             takes_extras = self._request.takes_extras(model)
-            sent = self._media.upstream(leased, model.upstream_name, takes_extras=takes_extras)
+            sent = self._media.upstream(
+                leased, model.upstream_name, takes_extras=takes_extras, cap=self._request.reply_cap
+            )
             async with self._client.raw(leased, sent, partial(self._mark_sent, meter)) as response:
                 self._sink.headers = without_secrets(passed_headers(response.headers), [leased.api_key])
                 if self._media.is_binary and not response.content_type.endswith("json"):
@@ -136,7 +138,8 @@ class MediaExchange:
 
     def _begin(self, meter: MediaMeter, response: aiohttp.ClientResponse) -> None:
         meter.begin()
-        meter.feed([Usage(completion_tokens=0), self._media.sent])
+        sent = self._media.sent
+        meter.feed([Usage(completion_tokens=0), *([sent] if sent else [])])
         self._sink.headers["Content-Type"] = _binary_type(response.headers.get("Content-Type", ""))
         if response.content_length is not None:
             self._sink.headers["Content-Length"] = str(response.content_length)

@@ -5,7 +5,6 @@ import contextlib
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from functools import partial
-from typing import Literal
 
 from chathub.accounts.caller import Caller
 from chathub.billing.budgets import BudgetOwner, UsageBound
@@ -16,7 +15,9 @@ from chathub.billing.settlement_queue import SettlementQueue
 from chathub.billing.token_weights import Lesson, TokenWeights
 from chathub.clock import Clock
 from chathub.database.database import Database
+from chathub.database.rows.budgets import GatewayKind
 from chathub.errors import ChatHubError
+from chathub.formats.events import Units
 from chathub.gateway.request import GatewayRequest, Reserved, reserve, settle
 from chathub.limits.reply_memory import ReplyMemory
 from chathub.providers.candidates import Candidates
@@ -58,17 +59,18 @@ class Metering:
         self,
         caller: Caller,
         candidates: Candidates,
-        kind: Literal["completion", "embedding"],
+        kind: GatewayKind,
         *,
         prompt: int,
         requested: int | None,
         choices: int = 1,
+        units: Units | None = None,
     ) -> AsyncIterator[GatewayRequest]:
         """Reserve what a request may use, and settle what it used at the end of the context at the latest,
         however it ended and even if the client left.
 
         ``prompt`` is an upper bound on the prompt, ``requested`` the reply length that the client requested
-        (None: none), both in tokens.
+        (None: none), both in tokens; ``units`` is the most that it may use besides.
 
         Raises:
             Unavailable: the server is shutting down, the database's file is gone, or too much waits to be
@@ -80,9 +82,9 @@ class Metering:
         self._registry.check_open()
         self._admission.check()
         owner = BudgetOwner(caller.id, caller.token_id, self._clock.month())
-        bound = UsageBound.of(candidates, prompt, requested, choices)
+        bound = UsageBound.of(candidates, prompt, requested, choices, units)
         request = self._registered(caller, candidates, kind)
-        asked = Asked.of(kind, candidates, prompt)
+        asked = Asked.of(kind, candidates, prompt, units)
         ended = self._settlement_queue.reservations
         reserving = asyncio.ensure_future(self._db.write(reserve, owner, bound, asked, ended))
         request.settle = partial(self._settle_once, reserving, request)
@@ -111,9 +113,7 @@ class Metering:
             request.memory.release()
             self._registry.remove(request)
 
-    def _registered(
-        self, caller: Caller, candidates: Candidates, kind: Literal["completion", "embedding"]
-    ) -> GatewayRequest:
+    def _registered(self, caller: Caller, candidates: Candidates, kind: GatewayKind) -> GatewayRequest:
         """The request in the registry. It is there as soon as it is resolved: one of its API keys may be
         removed before it is used."""
         attempt_owner = AttemptOwner(

@@ -13,6 +13,7 @@ from chathub.billing.token_weights import Lesson
 from chathub.clock import Month
 from chathub.database.rows.output_rates import OutputRate
 from chathub.database.transaction import Transaction
+from chathub.formats.events import Units
 from chathub.formats.messages import Attempt, Endpoint
 from chathub.gateway.sink import Sink
 from chathub.gateway.usage_meter import UsageMeter
@@ -35,8 +36,8 @@ class Reserved(NamedTuple):
 
 
 class ModelUse(NamedTuple):
-    """The usage of one model; ``key_id`` is the API key of a successful reply, ``prompt_estimate`` is for
-    failed attempts."""
+    """The usage of one model; ``key_id`` is the API key of a successful reply, ``prompt_estimate`` and
+    ``units`` are for failed attempts."""
 
     attempts: list[Attempt]
     usage_cost: UsageCost
@@ -44,6 +45,7 @@ class ModelUse(NamedTuple):
     first_at: float | None
     end_reason: str
     key_id: int | None
+    units: Units | None = None
 
 
 class GatewaySettlement(NamedTuple):
@@ -122,6 +124,7 @@ class GatewayRequest:
                     meter.first_at,
                     meter.end_reason,
                     meter.successful_key_id,
+                    meter.units_sent,
                 )
             )
         models = self.candidates.models
@@ -193,6 +196,7 @@ def settle(tx: Transaction, settlement: GatewaySettlement) -> None:
             settlement.models,
             use.usage_cost,
             prompt_estimate=use.prompt_estimate,
+            units=use.units,
             first_at=use.first_at,
             end_reason=use.end_reason,
             month=settlement.month,

@@ -148,7 +148,8 @@ class UsageMeter(Progress):
         prompt = self.prompt_estimate or self.longest_prompt
         seen = Seen(prompt, self._output.tokens, self._reasoning.tokens)
         ending = Ending.of(self, is_streamed=self.is_streamed, most=most, is_too_long=self.is_too_long)
-        return cost_of(model, self.counted(self._usage), seen, ending, rates)
+        units = self._units or self.units_sent
+        return cost_of(model, self.counted(self._usage), seen, ending, rates, units)
 
     def lesson(self, model: ChatModel, usage_cost: UsageCost) -> Lesson | None:
         """What the reply teaches about its model."""

@@ -14,6 +14,7 @@ from chathub.handlers.callers import find_caller
 from chathub.handlers.http import actor, body, done, json_response, query, raw, row_id, said
 from chathub.providers import targets
 from chathub.providers.targets import Backing
+from chathub.providers.unit_prices import UnitPrices
 from chathub.schemas import models
 from chathub.schemas.decode import given
 from chathub.schemas.models import ModelChange, ModelFilter, ModelOrders, NewModel, NewTarget
@@ -104,6 +105,8 @@ def _columns(fields: NewModel | ModelChange) -> Columns:
         column = _COLUMNS.get(name, name)
         if name in _PRICES and value is not None:
             value = price_per_million(value)
+        elif name == "units" and value is not None:
+            value = UnitPrices.of(value).text
         elif name in _TRIMMED and value is not None:
             value = value.strip()
             if not value and name != "upstream_name":
@@ -146,6 +149,8 @@ def _update(
 
 def _told(column: str, values: list[Any]) -> list[Any]:
     """The old and the new value of a column in the audit: prices as the API shows them."""
+    if column == "units":
+        return [models.units_shown(units) for units in values]
     if column not in _PRICES.values():
         return values
     return [None if price is None else money_per_1k(price) for price in values]
@@ -178,7 +183,7 @@ def _is_priced(old: Model, changes: Columns) -> bool:
     told = bool(changes.get("is_priced", old.has_prices))
     if told != old.has_prices:
         return told
-    new = {column: changes.get(column) for column in _PRICES.values()}
+    new = {column: changes.get(column) for column in (*_PRICES.values(), "units")}
     return old.is_priced or any(new[name] not in (None, getattr(old, name)) for name in new)
 
 

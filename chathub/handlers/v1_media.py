@@ -1,10 +1,14 @@
-"""The gateway's endpoints for media in OpenAI's format: speech, transcripts, edits of images."""
+"""The gateway's endpoints in OpenAI's format that are only forwarded: texts, images, speech, transcripts,
+ranks, moderations."""
 
 from aiohttp import web
 
 from chathub.app_keys import CALLER, GATEWAY
-from chathub.formats.openai.media.image_edit import ImageEditRequest
+from chathub.formats.openai.media.completion import CompletionRequest
+from chathub.formats.openai.media.image_edit import ImageEditRequest, ImageGenerationRequest
+from chathub.formats.openai.media.moderation import ModerationRequest
 from chathub.formats.openai.media.request import MediaRequest
+from chathub.formats.openai.media.rerank import RerankRequest
 from chathub.formats.openai.media.speech import SpeechRequest
 from chathub.formats.openai.media.transcription import TranscriptionRequest, TranslationRequest
 from chathub.handlers.forms import read_form
@@ -38,6 +42,30 @@ async def edit_images(request: web.Request) -> web.StreamResponse:
             return await _respond(request, ImageEditRequest.of_form(form))
     body = await read_body(request, LONGEST)
     return await _respond(request, await off_loop(request, ImageEditRequest.of_body, body))
+
+
+@streamed
+async def generate_images(request: web.Request) -> web.StreamResponse:
+    body = await read_body(request, LONGEST)
+    return await _respond(request, await off_loop(request, ImageGenerationRequest.of_body, body))
+
+
+@streamed
+async def complete(request: web.Request) -> web.StreamResponse:
+    body = await read_body(request, LONGEST)
+    return await _respond(request, await off_loop(request, CompletionRequest, body))
+
+
+@streamed
+async def rerank(request: web.Request) -> web.StreamResponse:
+    body = await read_body(request, LONGEST)
+    return await _respond(request, await off_loop(request, RerankRequest, body))
+
+
+@streamed
+async def moderate(request: web.Request) -> web.StreamResponse:
+    body = await read_body(request, LONGEST)
+    return await _respond(request, await off_loop(request, ModerationRequest, body))
 
 
 async def _respond(request: web.Request, media: MediaRequest) -> web.StreamResponse:

@@ -11,6 +11,7 @@ from msgspec.structs import replace
 from chathub.database.rows.models import Model
 from chathub.providers.affinity import Affinity, ranked
 from chathub.providers.prices import Prices
+from chathub.providers.unit_prices import UnitPrices
 
 # what lists show in place of an alias's provider
 ALIAS = "alias"
@@ -82,6 +83,7 @@ def combined(alias: Model, targets: Sequence[Target], title: str) -> Model:
         cached_price=prices.cached,
         cache_write_price=prices.cache_write,
         cache_write_1h_price=prices.cache_write_1h,
+        units=UnitPrices.highest(UnitPrices.stored(row.units) for row in rows).text,
         is_priced=all(row.has_prices for row in rows),
         allow_extras=all(row.allow_extras for row in rows),
     )

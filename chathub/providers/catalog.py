@@ -12,10 +12,12 @@ from chathub.database.database import Database
 from chathub.database.rows.models import Model
 from chathub.database.rows.providers import Provider
 from chathub.errors import BadRequest, NotFound, UnknownModel
+from chathub.formats.events import Units
 from chathub.providers import aliases, snapshot
 from chathub.providers.aliases import Choice, Entry
 from chathub.providers.families import provider_of
 from chathub.providers.prices import Prices
+from chathub.providers.unit_prices import UnitPrices
 from chathub.schemas import models
 from chathub.schemas.models import ModelFilter
 
@@ -54,6 +56,7 @@ class ChatModel:
     context_window: int = _DEFAULT_WINDOW
     supports_streaming: bool = True
     prices: Prices = Prices()
+    units: UnitPrices = UnitPrices()
     is_priced: bool = False
     cached_weight: float = 0.1
     supports_vision: bool = True
@@ -61,6 +64,12 @@ class ChatModel:
     fallback_model: str = ""
     allow_extras: bool = False
     upstream_name: str = ""
+
+    def has_price_for(self, units: Units | None) -> bool:
+        """Whether it is known what a request costs: by its tokens, or by its ``units``."""
+        if units is None or not self.needs_key or self.prices.has_any:
+            return self.is_priced
+        return self.units.price_of(units.unit, *units.attributes) is not None
 
 
 class Catalog:
@@ -278,6 +287,7 @@ def _chat_model(
         context_window=row.context_window or max(_DEFAULT_WINDOW, 4 * row.max_tokens),
         supports_streaming=row.supports_streaming,
         prices=aliases.prices_of(row),
+        units=UnitPrices.stored(row.units),
         is_priced=row.has_prices,
         supports_vision=row.supports_vision,
         supports_tools=row.supports_function_calling,

@@ -8,7 +8,7 @@ from msgspec.structs import astuple
 MILLION = 1_000_000
 # the most that a reply is said to cost, in millionths: an absurd price times an absurd count would make the
 # sums of the database overflow, and no settlement of that user could be stored any more
-_MOST = 10**15
+MOST_COST = 10**15
 
 
 class Prices(Struct, frozen=True):
@@ -48,6 +48,11 @@ class Prices(Struct, frozen=True):
         return Prices(*map(max, astuple(self), astuple(other)))
 
     @property
+    def has_any(self) -> bool:
+        """Whether tokens of some kind cost something."""
+        return any(astuple(self))
+
+    @property
     def prompt(self) -> int:
         """The most that a token of a prompt can cost: the provider may write it to its cache."""
         return max(self.input, self.cached, self.cache_write, self.cache_write_1h)
@@ -67,8 +72,8 @@ class Prices(Struct, frozen=True):
             + written_for_1h * self.cache_write_1h
             + completion * self.output
         )
-        return min((exact + MILLION // 2) // MILLION, _MOST)
+        return min((exact + MILLION // 2) // MILLION, MOST_COST)
 
     def most(self, prompt: int, completion: int) -> int:
         """The most that a reply can cost, rounded up: all of its prompt may be written to the cache."""
-        return min(-(-(prompt * self.prompt + completion * self.output) // MILLION), _MOST)
+        return min(-(-(prompt * self.prompt + completion * self.output) // MILLION), MOST_COST)

@@ -12,6 +12,7 @@ from chathub.config import Config
 from chathub.database.database import Database
 from chathub.database.rows.api_keys import PooledApiKey, UsableApiKey
 from chathub.errors import BadRequest, ChatHubError, Forbidden, NotFound
+from chathub.formats.events import Units
 from chathub.formats.messages import Endpoint
 from chathub.formats.urls import origin, place
 from chathub.providers import aliases, entries, key_pool
@@ -88,7 +89,7 @@ class Resolver:
         for _, model in choices:
             try:
                 check_needs(model, needs)
-                found[model.name] = self._candidate(caller, model, affinity)
+                found[model.name] = self._candidate(caller, model, affinity, needs.units)
             except ChatHubError as error:
                 refusal = refusal or error
         if not entry.alias:
@@ -136,7 +137,9 @@ class Resolver:
         model = provider_as_model(self._catalog.provider(provider_id))
         return self._candidate(caller, model).endpoints[0]
 
-    def _candidate(self, caller: Caller, model: ChatModel, affinity: str = "") -> Candidate:
+    def _candidate(
+        self, caller: Caller, model: ChatModel, affinity: str = "", units: Units | None = None
+    ) -> Candidate:
         if model.provider_slug == LOCAL:
             return Candidate(model, (Endpoint(base_url="", local=True),))
         api_keys = self._db.read_sync(
@@ -145,14 +148,19 @@ class Resolver:
             provider_id=model.provider_id,
             model=model.name,
         )
-        return self._candidate_with_keys(caller, model, api_keys, affinity)
+        return self._candidate_with_keys(caller, model, api_keys, affinity, units)
 
     def _candidate_with_keys(
-        self, caller: Caller, model: ChatModel, api_keys: list[PooledApiKey], affinity: str
+        self,
+        caller: Caller,
+        model: ChatModel,
+        api_keys: list[PooledApiKey],
+        affinity: str,
+        units: Units | None,
     ) -> Candidate:
         now = self._clock.now()
         matching = [row for row in api_keys if origin(row.base_url or model.base_url) == row.origin]
-        matching = self._affordable(caller, model, matching)
+        matching = self._affordable(caller, model, matching, units)
         healths = {row.id: self._health(caller, row, model.name, now) for row in matching}
         by_affinity = key_pool.in_order(matching, caller.id, affinity)
         moved_to = self._affinity.moved_to(affinity, model.name)
@@ -173,7 +181,7 @@ class Resolver:
         raise none_usable(model, api_keys, matching, healths, caller.id, now)
 
     def _affordable(
-        self, caller: Caller, model: ChatModel, api_keys: list[PooledApiKey]
+        self, caller: Caller, model: ChatModel, api_keys: list[PooledApiKey], units: Units | None
     ) -> list[PooledApiKey]:
         """The API keys that the caller may use for the model. Without a price a budget of money does not
         bound what is used of a shared one.
@@ -182,7 +190,7 @@ class Resolver:
             Forbidden: there are only such.
         """
         own = [row for row in api_keys if row.user_id == caller.id]
-        if model.is_priced or len(own) == len(api_keys) or not self._has_cost_limit(caller):
+        if model.has_price_for(units) or len(own) == len(api_keys) or not self._has_cost_limit(caller):
             return api_keys
         if not own:
             raise Forbidden("model_has_no_price", model=model.name)

@@ -2,6 +2,7 @@
 
 from typing import Annotated, Literal
 
+import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType
 
 from chathub.clock import iso
@@ -9,7 +10,7 @@ from chathub.database.rows import models as rows
 from chathub.schemas.decode import Request
 from chathub.schemas.fields import Name, Order, RowId, Tokens, Weight
 from chathub.schemas.from_row import from_row
-from chathub.schemas.money import money_per_1k
+from chathub.schemas.money import money_per_1k, money_per_unit
 from chathub.schemas.success import Success
 
 ModelName = Annotated[str, Meta(max_length=200)]
@@ -47,7 +48,8 @@ class ModelFilter(Request):
 class ModelSettings(Request):
     """What an administrator sets of a model; null means the default. ``context_window``: prompt and reply
     together. ``allow_extras``: a gateway request may choose another model or a dearer service, although its
-    caller is limited to some models or to a cost budget. ``priced``: the prices are known; it becomes true
+    caller is limited to some models or to a cost budget. ``units``: prices that are not per token, in
+    money for one, by keys such as ``image/1024x1024/high``. ``priced``: the prices are known; it becomes true
     with a price that is changed, too. ``upstream_name``: what its provider calls it; null: the same.
     ``targets``: the models that an alias stands for, which has no provider; null: none, or those that it
     has."""
@@ -63,6 +65,7 @@ class ModelSettings(Request):
     cached_price_per_1k: Price | None | UnsetType = UNSET
     cache_write_price_per_1k: Price | None | UnsetType = UNSET
     cache_write_1h_price_per_1k: Price | None | UnsetType = UNSET
+    units: dict[str, float] | None | UnsetType = UNSET
     priced: bool | None | UnsetType = UNSET
     description: LongText | None | UnsetType = UNSET
     fallback_model: ModelName | None | UnsetType = UNSET
@@ -121,6 +124,7 @@ class Model(Struct):
     cached_price_per_1k: float | None
     cache_write_price_per_1k: float | None
     cache_write_1h_price_per_1k: float | None
+    units: dict[str, float]
     priced: bool
     description: str
     fallback_model: str | None
@@ -144,6 +148,7 @@ class Model(Struct):
             cached_price_per_1k=_shown(row.cached_price),
             cache_write_price_per_1k=_shown(row.cache_write_price),
             cache_write_1h_price_per_1k=_shown(row.cache_write_1h_price),
+            units=units_shown(row.units),
             priced=row.has_prices,
             fallback_model=row.fallback_model or None,
             upstream_name=row.upstream_name or None,
@@ -152,6 +157,11 @@ class Model(Struct):
             targets=targets,
             available=False,
         )
+
+
+def units_shown(stored: str) -> dict[str, float]:
+    """Prices of units in money for one unit."""
+    return {key: money_per_unit(price) for key, price in msgspec.json.decode(stored).items()}
 
 
 def _shown(price: int | None) -> float | None:

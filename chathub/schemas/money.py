@@ -11,6 +11,11 @@ def price_per_million(money: float) -> int:
     return round(money * 1_000_000_000)
 
 
+def money_per_unit(price: int) -> float:
+    """A price (millionths per million units) as the API shows it: money for one unit."""
+    return price / 1_000_000_000_000
+
+
 def money(millionths: int) -> float:
     """An amount as the API shows it."""
     return millionths / 1_000_000

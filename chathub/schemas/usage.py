@@ -17,7 +17,7 @@ from chathub.schemas.decode import Request
 from chathub.schemas.fields import RowId
 from chathub.schemas.from_row import from_row
 from chathub.schemas.models import ModelName
-from chathub.schemas.money import money, money_per_1k
+from chathub.schemas.money import money, money_per_1k, money_per_unit
 from chathub.schemas.problems import field_name
 
 Day = Annotated[str, Meta(pattern=r"^\d{4}-\d{2}-\d{2}\Z")]
@@ -69,7 +69,7 @@ class UsageTotal(Struct):
 
 class UsageEntry(Struct):
     """An attempt. ``conversation_id`` is the public one; ``http_status`` is 0 where nothing failed;
-    ``requested_model`` is empty where it is the model's own name."""
+    ``requested_model`` is empty where it is the model's own name, ``unit`` where it was paid by tokens."""
 
     id: int
     at: str
@@ -103,6 +103,9 @@ class UsageEntry(Struct):
     end_reason: str
     http_status: int
     requested_model: str
+    unit: str
+    units: int
+    price_per_unit: float
 
     @classmethod
     def of(cls, row: LedgerEntry) -> "UsageEntry":
@@ -115,6 +118,7 @@ class UsageEntry(Struct):
             cache_write_price_per_1k=money_per_1k(row.cache_write_price),
             cache_write_1h_price_per_1k=money_per_1k(row.cache_write_1h_price),
             output_price_per_1k=money_per_1k(row.output_price),
+            price_per_unit=money_per_unit(row.unit_price),
             cost=money(row.cost),
             cached_savings=money(row.savings),
         )

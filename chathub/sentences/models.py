@@ -78,6 +78,19 @@ SENTENCES = {
         "The target {model} is of another type than the first target",
     ),
     "target_twice": ("目标 {model} 重复", "The target {model} stands twice in the list"),
+    "unit_price_invalid": (
+        "units 中 {key} 的价格应为 0 至 {most} 的数字",
+        "The price of {key} in units must be a number from 0 to {most}",
+    ),
+    "unit_price_key_unknown": (
+        "units 中的键 {key} 不能识别：应以 {units:or} 开头；图片可以再加尺寸和质量，如 image/1024x1024/high",
+        "The key {key} in units is not known: it begins with {units:or}, for images with size and quality if "
+        "wanted, such as image/1024x1024/high",
+    ),
+    "unit_prices_too_many": (
+        "units 至多 {most} 个价格",
+        "There can be {most} prices in units",
+    ),
     "unknown_model": (
         "未知的模型 {model}，请选择其他模型或联系管理员",
         "There is no model {model}, please choose another or ask the administrator",

@@ -1,8 +1,8 @@
 -- name: reserve
 INSERT INTO reservations (user_id, token_id, message_id, tokens, cost, kind, provider, model, requested_model,
-    key_id, prompt_tokens, at)
+    key_id, prompt_tokens, at, unit, units)
 VALUES (:user_id, :token_id, :message_id, :tokens, :cost, :kind, :provider, :model, :requested_model,
-    :key_id, :prompt_tokens, :at)
+    :key_id, :prompt_tokens, :at, :unit, :units)
 RETURNING id
 
 -- name: release
@@ -10,7 +10,8 @@ DELETE FROM reservations WHERE id = :reservation_id
 
 -- name: list_left
 -- at start: what was running when the last process ended
-SELECT id, user_id, token_id, message_id, tokens, kind, provider, model, requested_model, key_id, prompt_tokens, at
+SELECT id, user_id, token_id, message_id, tokens, kind, provider, model, requested_model, key_id, prompt_tokens, at,
+    unit, units
 FROM reservations ORDER BY id
 
 -- name: release_all

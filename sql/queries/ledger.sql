@@ -2,12 +2,12 @@
 INSERT INTO ledger (at, day, kind, user_id, token_id, key_id, provider, model, conversation_id, message_id,
     prompt_tokens, completion_tokens, reasoning_tokens, cached_tokens, cache_write_tokens, cache_write_1h_tokens,
     counted_tokens, usage_source, input_price, cached_price, cache_write_price, cache_write_1h_price, output_price,
-    cost, savings, first_token_ms, duration_ms, end_reason, http_status, requested_model)
+    cost, savings, first_token_ms, duration_ms, end_reason, http_status, requested_model, unit, units, unit_price)
 VALUES (:at, :day, :kind, :user_id, :token_id, :key_id, :provider, :model, :conversation_id, :message_id,
     :prompt_tokens, :completion_tokens, :reasoning_tokens, :cached_tokens, :cache_write_tokens, :cache_write_1h_tokens,
     :counted_tokens, :usage_source, :input_price, :cached_price, :cache_write_price, :cache_write_1h_price,
     :output_price, :cost, :savings, :first_token_ms, :duration_ms, :end_reason, :http_status,
-    :requested_model)
+    :requested_model, :unit, :units, :unit_price)
 
 -- name: list_page
 -- a user's entries from id :first to :last, the newest first
@@ -16,7 +16,7 @@ SELECT ledger.id, at, day, kind, ledger.user_id, username, token_id, key_id, pro
     cache_write_1h_tokens, counted_tokens, usage_source, input_price,
     coalesce(cached_price, input_price) AS cached_price, coalesce(cache_write_price, input_price) AS cache_write_price,
     coalesce(cache_write_1h_price, input_price) AS cache_write_1h_price, output_price, cost, savings, first_token_ms,
-    duration_ms, end_reason, http_status, requested_model
+    duration_ms, end_reason, http_status, requested_model, unit, units, unit_price
 FROM ledger CROSS JOIN users
 WHERE users.id = ledger.user_id AND ledger.user_id = :user_id AND ledger.id BETWEEN :first AND :last
     AND day BETWEEN :since AND :until
@@ -32,7 +32,7 @@ SELECT ledger.id, at, day, kind, ledger.user_id, username, token_id, key_id, pro
     cache_write_1h_tokens, counted_tokens, usage_source, input_price,
     coalesce(cached_price, input_price) AS cached_price, coalesce(cache_write_price, input_price) AS cache_write_price,
     coalesce(cache_write_1h_price, input_price) AS cache_write_1h_price, output_price, cost, savings, first_token_ms,
-    duration_ms, end_reason, http_status, requested_model
+    duration_ms, end_reason, http_status, requested_model, unit, units, unit_price
 FROM ledger CROSS JOIN users
 WHERE users.id = ledger.user_id AND ledger.id BETWEEN :first AND :last
     AND day BETWEEN :since AND :until

@@ -4,7 +4,7 @@ SELECT models.id, model_name, models.display_name, provider_id, coalesce(provide
     coalesce(providers.is_active, 1) AS provider_is_active, coalesce(needs_key, 1) AS provider_needs_key,
     models.created_at, models.updated_at,
     model_type, max_tokens, context_window, supports_streaming, supports_function_calling, supports_vision,
-    input_price, output_price, cached_price, cache_write_price, cache_write_1h_price, is_priced, description,
+    input_price, output_price, cached_price, cache_write_price, cache_write_1h_price, units, is_priced, description,
     fallback_model, allow_extras, models.is_active, models.sort_order, upstream_name
 FROM models LEFT JOIN providers ON providers.id = provider_id
 ORDER BY models.sort_order, models.id DESC
@@ -15,7 +15,7 @@ SELECT models.id, model_name, models.display_name, provider_id, coalesce(provide
     coalesce(providers.is_active, 1) AS provider_is_active, coalesce(needs_key, 1) AS provider_needs_key,
     models.created_at, models.updated_at,
     model_type, max_tokens, context_window, supports_streaming, supports_function_calling, supports_vision,
-    input_price, output_price, cached_price, cache_write_price, cache_write_1h_price, is_priced, description,
+    input_price, output_price, cached_price, cache_write_price, cache_write_1h_price, units, is_priced, description,
     fallback_model, allow_extras, models.is_active, models.sort_order, upstream_name
 FROM models LEFT JOIN providers ON providers.id = provider_id
 WHERE models.id = :model_id
@@ -46,7 +46,7 @@ UPDATE models SET model_name = :model_name, display_name = :display_name, provid
     supports_streaming = :supports_streaming, supports_function_calling = :supports_function_calling,
     supports_vision = :supports_vision, input_price = :input_price, output_price = :output_price,
     cached_price = :cached_price, cache_write_price = :cache_write_price,
-    cache_write_1h_price = :cache_write_1h_price, is_priced = :is_priced,
+    cache_write_1h_price = :cache_write_1h_price, units = :units, is_priced = :is_priced,
     description = :description, fallback_model = :fallback_model, allow_extras = :allow_extras,
     is_active = :is_active, sort_order = :sort_order, upstream_name = :upstream_name,
     updated_at = CASE WHEN updated_at > :now THEN updated_at ELSE :now END

@@ -197,6 +197,38 @@ async def test_unpriced_embeddings_are_refused(client: TestClient, admin: Header
     assert (response.status, (await response.json())["error"]["code"]) == (403, "model_has_no_price")
 
 
+@pytest.mark.usefixtures("unpriced")
+@pytest.mark.parametrize(
+    ("prices", "is_served"),
+    [
+        ({}, False),
+        ({"priced": True}, False),
+        ({"units": {"second": 1}}, False),
+        ({"units": {"image/512x512": 1}}, False),
+        ({"units": {"image": 0}}, True),
+        ({"units": {"image/1024x1024": 0.04}}, True),
+        ({"output_price_per_1k": 0.04}, True),
+    ],
+)
+async def test_images_are_refused_where_neither_they_nor_tokens_have_a_price(
+    client: TestClient,
+    admin: Headers,
+    user: Headers,
+    provider: Provider,
+    prices: dict[str, Any],
+    is_served: bool,
+) -> None:
+    await add(client, admin, "", name="painter", model_type="image", **prices)
+    await limit(client, admin, 100)
+    provider.script = provider.answer(200, {"data": [{"url": "x"}]})
+    body = {"model": "painter", "prompt": "a cat", "size": "1024x1024"}
+    response = await client.post("/v1/images/generations", json=body, headers=user)
+    if is_served:
+        assert response.status == 200, await response.text()
+        return
+    assert (response.status, (await response.json())["error"]["code"]) == (403, "model_has_no_price")
+
+
 # --- models that are in no table
 
 

@@ -97,6 +97,10 @@ STEPS: list[Step] = [
 WITHOUT_STEP = {
     ("POST", "/api/chat/stop"),
     ("POST", "/v1/embeddings"),
+    ("POST", "/v1/completions"),
+    ("POST", "/v1/rerank"),
+    ("POST", "/v1/moderations"),
+    ("POST", "/v1/images/generations"),
     ("POST", "/v1/images/edits"),
     ("POST", "/v1/audio/speech"),
     ("POST", "/v1/audio/transcriptions"),

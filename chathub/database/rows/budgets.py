@@ -4,6 +4,11 @@ from typing import Literal
 
 from chathub.database.statements import Command, Row, Select, Statements
 
+# what a request of a program is for
+GatewayKind = Literal[
+    "completion", "embedding", "text", "image", "speech", "transcription", "rerank", "moderation"
+]
+
 
 class ReservationId(Row, frozen=True):
     id: int
@@ -11,20 +16,22 @@ class ReservationId(Row, frozen=True):
 
 class LeftReservation(Row, frozen=True):
     """A reservation that the last process left. ``kind`` is None where an older version made it; ``at`` is in
-    milliseconds."""
+    milliseconds; ``unit`` has its attributes, and is empty where tokens are paid."""
 
     id: int
     user_id: int
     token_id: int | None
     message_id: int | None
     tokens: int
-    kind: Literal["chat", "completion", "embedding"] | None
+    kind: Literal["chat"] | GatewayKind | None
     provider: str
     model: str
     requested_model: str
     key_id: int | None
     prompt_tokens: int
     at: int
+    unit: str
+    units: int
 
 
 class RequestCount(Row, frozen=True):

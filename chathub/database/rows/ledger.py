@@ -6,7 +6,7 @@ from chathub.database.statements import Command, Row, Select, Statements
 class LedgerEntry(Row, frozen=True):
     """An attempt. ``at`` is in Unix milliseconds, ``cost`` and ``savings`` in millionths, prices in
     millionths per million tokens; ``conversation_id`` is the public one,
-    ``requested_model`` is empty where it is the model's own name."""
+    ``requested_model`` is empty where it is the model's own name, ``unit`` where it was paid by tokens."""
 
     id: int
     at: int
@@ -40,6 +40,9 @@ class LedgerEntry(Row, frozen=True):
     end_reason: str
     http_status: int
     requested_model: str
+    unit: str
+    units: int
+    unit_price: int
 
 
 class NewestDay(Row, frozen=True):

@@ -8,7 +8,8 @@ class Model(Row, frozen=True):
     millionths per million tokens, moments Unix milliseconds. The defaults are those of the columns.
 
     A price of the cache that is None is the input price. ``is_priced``: somebody has set the prices, or they
-    are the list prices that ChatHub brings. ``upstream_name``: what the provider calls it; empty: the same.
+    are the list prices that ChatHub brings. ``units``: JSON of prices for a million units by their keys.
+    ``upstream_name``: what the provider calls it; empty: the same.
     """
 
     id: int
@@ -32,6 +33,7 @@ class Model(Row, frozen=True):
     cached_price: int | None = None
     cache_write_price: int | None = None
     cache_write_1h_price: int | None = None
+    units: str = "{}"
     is_priced: bool = False
     description: str = ""
     fallback_model: str = ""

@@ -28,7 +28,12 @@ _NUMBERS = b"0123456789[], \t\r\n"
 
 def count_token_ids(fields: Mapping[str, Raw]) -> int | None:
     """How many tokens a client sends that has split its texts itself; None for one that sends texts."""
-    sent = bytes(fields.get("input", b""))
+    return only_token_ids(fields.get("input", Raw(b"")))
+
+
+def only_token_ids(value: Raw) -> int | None:
+    """How many tokens a field has that is lists of tokens; None for one that has texts."""
+    sent = bytes(value)
     if sent.lstrip()[:1] != b"[" or sent.translate(None, _NUMBERS):
         return None
     return sent.count(b",") + 1

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, Self
 
 import msgspec
 from msgspec import Raw, Struct
@@ -54,6 +54,8 @@ class ImageEditRequest(MediaRequest):
     last_event = b"image_edit.completed"
     is_last_event = re.compile(rb'"type"\s*:\s*"image_\w+\.completed"')
 
+    most: Units
+
     def __init__(self, source: Form | Mapping[str, Raw], head: _Head, number: int, sent_images: int) -> None:
         self._source = source
         self.model = checked_model(head.model)
@@ -62,11 +64,11 @@ class ImageEditRequest(MediaRequest):
         self._requested = (head.size or "", head.quality or "")
         self.most = Units("image", number, _chosen(self._requested))
         tokens = estimates.longest(PromptCounts(counts_of_text(head.prompt), messages=1))
-        self.most_prompt = tokens + _SEEN * max(1, sent_images)
+        self.most_prompt = tokens + _SEEN * sent_images
         self.most_reply = _MADE * number
 
     @classmethod
-    def of_form(cls, form: Form) -> "ImageEditRequest":
+    def of_form(cls, form: Form) -> Self:
         """The request in a form.
 
         Raises:
@@ -84,10 +86,10 @@ class ImageEditRequest(MediaRequest):
             texts.get("quality"),
             stream,
         )
-        return cls(form, head, number, len(given))
+        return cls(form, head, number, max(1, len(given)))
 
     @classmethod
-    def of_body(cls, body: bytes) -> "ImageEditRequest":
+    def of_body(cls, body: bytes) -> Self:
         """The request in JSON, whose images are named by their address or id.
 
         Raises:
@@ -117,6 +119,13 @@ class ImageEditRequest(MediaRequest):
         told = [loose.as_string(responses[0].get(name)) for name in ("size", "quality")]
         found = [mine if word in _OPEN else word for word, mine in zip(told, self._requested, strict=True)]
         return Units("image", images or len(responses), _chosen(found))
+
+
+class ImageGenerationRequest(ImageEditRequest):
+    """A request for images out of a text alone."""
+
+    path = "/images/generations"
+    last_event = b"image_generation.completed"
 
 
 def _chosen(words: Iterable[str]) -> tuple[str, ...]:

@@ -4,6 +4,7 @@ import re
 from abc import ABC, abstractmethod
 from typing import ClassVar
 
+from chathub.database.rows.budgets import GatewayKind
 from chathub.errors import BadRequest
 from chathub.formats import forwarding, large_json
 from chathub.formats import loose_json as fields
@@ -29,7 +30,7 @@ class MediaRequest(ABC):
     bounds of what it may use. ``streams``: the client requested events; ``is_text``: a plain text.
     """
 
-    kind: ClassVar[str]
+    kind: ClassVar[GatewayKind]
     path: ClassVar[str]
     # the types of models that take it
     model_types: ClassVar[tuple[str, ...]]
@@ -44,23 +45,37 @@ class MediaRequest(ABC):
     model: str
     streams: bool
     prompt = most_prompt = most_reply = 0
-    most: Units
+    choices = 1
+    most: Units | None = None
 
     @property
-    @abstractmethod
-    def sent(self) -> Units:
+    def sent(self) -> Units | None:
         """What is used once it is sent, as long as the provider does not tell it."""
+        return self.most
 
     @abstractmethod
     def body(self, model: str, *, takes_extras: bool) -> bytes | FormBody:
         """The body with the name that the model has at its provider."""
 
-    @abstractmethod
-    def units_of(self, responses: list[JsonObject]) -> Units:
+    def units_of(self, responses: list[JsonObject]) -> Units | None:
         """What was used, by the provider's response or by the last events of its stream."""
+        return self.sent
 
-    def upstream(self, endpoint: Endpoint, model: str, *, takes_extras: bool) -> UpstreamRequest:
-        """The request for an endpoint."""
+    @property
+    def requested(self) -> int | None:
+        """The length of one reply in tokens (None: the client set none)."""
+        return self.most_reply
+
+    def usage_in(self, response: JsonObject) -> Usage:
+        """The tokens in a whole response."""
+        counts: dict[str, int] = {}
+        fields.update_counts(counts, fields.as_object(response.get("usage")))
+        return fields.read_usage(counts)
+
+    def upstream(
+        self, endpoint: Endpoint, model: str, *, takes_extras: bool, cap: int | None = None
+    ) -> UpstreamRequest:
+        """The request for an endpoint; ``cap``: the most tokens that a reply may have."""
         body = self.body(model, takes_extras=takes_extras)
         headers = {**forwarding.headers_for(endpoint), "Accept": "*/*"}
         url = url_of(endpoint.base_url, self.path)
@@ -78,7 +93,7 @@ class MediaRequest(ABC):
 
     def decode_body(self, body: bytes) -> list[Event]:
         """The usage in a whole response, which may be a text, or the failure in it."""
-        as_text: list[Event] = [Usage(completion_tokens=0), self.units_of([])]
+        as_text: list[Event] = [Usage(completion_tokens=0), *self._told([])]
         if not body.strip() and not self.is_text:
             return [Failure.found(EMPTY, kind="empty", status=200)]
         if body.lstrip()[:1] not in (b"{", b"["):
@@ -90,15 +105,18 @@ class MediaRequest(ABC):
         found = fields.as_object(value)
         if error_bodies.is_error(found):
             return [fields.refusal(value, UNREADABLE, "cut")]
-        counts: dict[str, int] = {}
-        fields.update_counts(counts, fields.as_object(found.get("usage")))
-        usage = fields.read_usage(counts)
-        return [usage if usage != Usage() else Usage(completion_tokens=0), self.units_of([found])]
+        usage = self.usage_in(found)
+        return [usage if usage != Usage() else Usage(completion_tokens=0), *self._told([found])]
+
+    def _told(self, responses: list[JsonObject]) -> list[Units]:
+        units = self.units_of(responses)
+        return [] if units is None else [units]
 
 
 _SHAPE: large_json.Shape = {
     **large_json.ERRORS,
     "usage": None,
+    "meta": None,
     "duration": None,
     "size": None,
     "quality": None,

@@ -37,6 +37,8 @@ class SpeechRequest(MediaRequest):
     last_event = b"speech.audio.done"
     is_last_event = re.compile(rb'"type"\s*:\s*"speech\.audio\.done"')
 
+    most: Units
+
     def __init__(self, body: bytes) -> None:
         body = readable(body)
         self._fields = fields_of(body, _KNOWN)

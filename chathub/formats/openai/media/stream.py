@@ -28,7 +28,9 @@ class MediaDecoder(StreamDecoder):
     }
     finish_words = {"stop": "stop"}
 
-    def __init__(self, limit: int, units_of: Callable[[list[JsonObject]], Units], expected: int = 1) -> None:
+    def __init__(
+        self, limit: int, units_of: Callable[[list[JsonObject]], Units | None], expected: int = 1
+    ) -> None:
         super().__init__(limit)
         self._units_of = units_of
         self._expected = expected
@@ -62,8 +64,9 @@ class MediaDecoder(StreamDecoder):
     def _conclude(self, events: list[Event], failure: Failure | None) -> None:
         if self._usage() == Usage() and self._last_events:
             events.append(Usage(completion_tokens=0))
-        if self._has_answer:
-            events.append(self._units_of(self._last_events))
+        units = self._units_of(self._last_events) if self._has_answer else None
+        if units is not None:
+            events.append(units)
         super()._conclude(events, failure)
 
 

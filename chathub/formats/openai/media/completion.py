@@ -1,0 +1,127 @@
+"""Requests that continue a text (``POST /v1/completions``): OpenAI's older path, which many servers have."""
+
+import re
+from typing import Any
+
+import msgspec
+from msgspec import Raw, Struct
+
+from chathub.formats import estimates, forwarding, large_json
+from chathub.formats import loose_json as loose
+from chathub.formats.client_request import decode, refuse, whole_number
+from chathub.formats.events import Event, Text, Usage
+from chathub.formats.failures import error_bodies
+from chathub.formats.messages import Endpoint, UpstreamRequest
+from chathub.formats.openai.decode_embeddings import only_token_ids
+from chathub.formats.openai.decode_request import decode_fields, decode_head
+from chathub.formats.openai.decode_stream import Decoder
+from chathub.formats.openai.forward import with_length
+from chathub.formats.openai.media.request import MediaRequest
+from chathub.formats.openai.media.stream import as_array
+from chathub.formats.prompt_counts import counts_of_body, counts_of_unreadable
+from chathub.formats.quirks.table import quirks_of
+from chathub.formats.stream_decoder import StreamDecoder
+from chathub.formats.urls import hostname, url_of
+from chathub.schemas.json import JsonObject
+from chathub.schemas.readable import readable
+
+_MOST_PROMPTS, _MOST_REPLIES = 2_048, 128
+
+
+class _Head(Struct):
+    prompt: Any = None
+    best_of: Any = None
+
+
+_decode_head = msgspec.json.Decoder(_Head).decode
+
+
+class TextDecoder(StreamDecoder):
+    """Decodes the texts of a completion, of all choices as one: they are only counted."""
+
+    shape = {
+        "choices": [{"text": None, "finish_reason": None}],
+        "usage": None,
+        **large_json.ERRORS,
+    }
+    finish_words = Decoder.finish_words
+
+    def _take_object(self, value: JsonObject, events: list[Event]) -> None:
+        self._keep_counts(loose.as_object(value.get("usage")))
+        if error_bodies.is_error(value):
+            self.shows_error = True
+            self._fail(events, loose.refusal(value, "upstream_broke_off"))
+            return
+        for choice in as_array(value.get("choices")):
+            self._say(Text, choice.get("text"), events)
+            if word := loose.as_string(choice.get("finish_reason")):
+                # a completion may be empty: the text was complete already
+                self._finish, self._has_answer = word, True
+
+    def _usage(self) -> Usage:
+        return loose.read_usage(self._counts)
+
+
+class CompletionRequest(MediaRequest):
+    """Every prompt of a list gets ``n`` replies, out of ``best_of`` that are made."""
+
+    kind = "text"
+    path = "/completions"
+    model_types = ("completion", "chat")
+    last_event = b"[DONE]"
+    is_last_event = re.compile(rb"(?:^|[\r\n])data: ?\[DONE\]")
+
+    def __init__(self, body: bytes) -> None:
+        body = readable(body)
+        self._fields, self._head = decode_fields(body), decode_head(body)
+        more = decode(_decode_head, body)
+        self.model, self.streams = self._head.model, self._head.stream
+        self.strips_usage = self.streams and not self._head.include_usage
+        self.choices = _prompts(more.prompt) * max(self._head.choices, _best_of(more.best_of))
+        given = only_token_ids(self._fields.get("prompt", Raw(b"")))
+        counts = counts_of_body(body) or counts_of_unreadable(body)
+        self.prompt = estimates.expected(counts) if given is None else given
+        self.most_prompt = estimates.longest(counts) if given is None else given
+
+    @property
+    def requested(self) -> int | None:
+        return self._head.max_tokens
+
+    def body(self, model: str, *, takes_extras: bool) -> bytes:
+        fields = self._fields if takes_extras else forwarding.without_extras(self._fields)
+        return forwarding.adapted(fields, model)
+
+    def upstream(
+        self, endpoint: Endpoint, model: str, *, takes_extras: bool, cap: int | None = None
+    ) -> UpstreamRequest:
+        fields = self._fields if takes_extras else forwarding.without_extras(self._fields)
+        if cap is not None:
+            fields = with_length(fields, ("max_tokens",), self._head.max_tokens, cap)
+        tells_usage = quirks_of(hostname(endpoint.base_url), model).stream_options
+        asks = self.strips_usage and tells_usage
+        headers = {**forwarding.headers_for(endpoint), "Accept": "*/*"}
+        body = forwarding.adapted(fields, model, include_usage=asks)
+        return UpstreamRequest(url_of(endpoint.base_url, self.path), headers, body)
+
+    def decoder(self, limit: int) -> StreamDecoder:
+        return TextDecoder(limit)
+
+    def decode_body(self, body: bytes) -> list[Event]:
+        return TextDecoder().decode_body(body)
+
+
+def _prompts(prompt: Any) -> int:
+    """How many prompts there are: a list of numbers is one."""
+    number = 1
+    if isinstance(prompt, list) and not all(isinstance(each, int) for each in prompt):
+        number = len(prompt)
+    if number > _MOST_PROMPTS:
+        refuse("prompt", "field_out_of_range", least=1, most=_MOST_PROMPTS)
+    return number
+
+
+def _best_of(given: Any) -> int:
+    number = 1 if given is None else whole_number(given)
+    if number is None or number > _MOST_REPLIES:
+        refuse("best_of", "field_out_of_range", least=1, most=_MOST_REPLIES)
+    return number

@@ -1,0 +1,42 @@
+"""Requests that ask whether something is harmful (``POST /v1/moderations``)."""
+
+import msgspec
+from msgspec import Struct
+
+from chathub.formats import estimates, forwarding
+from chathub.formats.body_fields import Known, fields_of
+from chathub.formats.client_request import decode
+from chathub.formats.openai.media.request import MediaRequest, checked_model
+from chathub.formats.prompt_counts import counts_of_body, counts_of_unreadable
+from chathub.schemas.readable import readable
+
+_KNOWN = Known("model", "input")
+# the model of requests that name none
+_DEFAULT = "omni-moderation-latest"
+
+
+class _Head(Struct):
+    model: str | None = None
+
+
+_decode_head = msgspec.json.Decoder(_Head).decode
+
+
+class ModerationRequest(MediaRequest):
+    """What to judge is a text, several texts, or parts with images."""
+
+    kind = "moderation"
+    path = "/moderations"
+    model_types = ("moderation",)
+    streams = False
+
+    def __init__(self, body: bytes) -> None:
+        body = readable(body)
+        self._fields, head = fields_of(body, _KNOWN), decode(_decode_head, body)
+        self.model = checked_model(head.model or _DEFAULT)
+        counts = counts_of_body(body) or counts_of_unreadable(body)
+        self.prompt, self.most_prompt = estimates.expected(counts), estimates.longest(counts)
+
+    def body(self, model: str, *, takes_extras: bool) -> bytes:
+        fields = self._fields if takes_extras else forwarding.without_extras(self._fields)
+        return forwarding.adapted(fields, model)

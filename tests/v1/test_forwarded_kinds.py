@@ -1,0 +1,181 @@
+"""Texts, images, ranks and moderations at /v1: forwarded, reserved, and paid by the unit."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+from aiohttp.test_utils import TestClient
+from gateway import Headers, add, official, post, token
+from media import MediaProvider, ledger
+
+from chathub.config import Config
+
+IMAGE = {"data": [{"b64_json": "aGk="}] * 3, "created": 1}
+PAINT = {"model": "painter", "prompt": "a cat", "n": 3, "size": "1024x1024", "quality": "hd"}
+TEXT = {"id": "c", "object": "text_completion", "created": 1, "model": "x"}
+USAGE = {"prompt_tokens": 5, "completion_tokens": 7, "total_tokens": 12}
+
+
+@pytest.fixture
+async def provider() -> AsyncIterator[MediaProvider]:
+    async with MediaProvider() as provider:
+        yield provider
+
+
+def respond(provider: MediaProvider, body: Any, status: int = 200) -> None:
+    provider.script = provider.respond(json.dumps(body).encode(), "application/json", status)
+
+
+async def test_three_images_cost_three_times_the_most_specific_price(
+    client: TestClient, admin: Headers, provider: MediaProvider, config: Config
+) -> None:
+    units = {"image": 0.04, "image/1024x1024": 0.06, "image/1024x1024/hd": 0.08}
+    await add(client, admin, provider.base_url, name="painter", model_type="image", units=units)
+    respond(provider, IMAGE)
+    assert await post(client, "/v1/images/generations", PAINT, admin) == IMAGE
+    (row,) = ledger(config.database)
+    assert (row["kind"], row["cost"], row["unit"]) == ("image", 240_000, "image/1024x1024/hd")
+    assert (row["units"], row["unit_price"]) == (3, 80_000_000_000)
+    shown = await (await client.get("/api/usage", headers=admin)).json()
+    assert (shown["data"][0]["cost"], shown["data"][0]["price_per_unit"]) == (0.24, 0.08)
+    sums = await (await client.get("/api/usage?group_by=model", headers=admin)).json()
+    assert sums["data"][0]["cost"] == 0.24
+    assert provider.last.path == "/v1/images/generations"
+
+
+async def test_refused_request_costs_nothing(
+    client: TestClient, admin: Headers, provider: MediaProvider, config: Config
+) -> None:
+    await add(client, admin, provider.base_url, name="painter", model_type="image", units={"image": 1})
+    respond(provider, {"error": {"message": "no", "type": "invalid_request_error"}}, 400)
+    assert (await client.post("/v1/images/generations", json=PAINT, headers=admin)).status == 400
+    assert [row["cost"] for row in ledger(config.database)] == [0]
+
+
+async def test_images_are_paid_by_tokens_where_these_are_reported_and_have_a_price(
+    client: TestClient, admin: Headers, provider: MediaProvider, config: Config
+) -> None:
+    prices = {"input_price_per_1k": 0.005, "output_price_per_1k": 0.04, "units": {"image": 9}}
+    await add(client, admin, provider.base_url, name="painter", model_type="image", **prices)
+    respond(provider, {**IMAGE, "usage": {"input_tokens": 10, "output_tokens": 1_000, "total_tokens": 1_010}})
+    await post(client, "/v1/images/generations", PAINT, admin)
+    (row,) = ledger(config.database)
+    assert (row["cost"], row["unit"], row["completion_tokens"]) == (40_050, "", 1_000)
+
+
+async def test_budget_for_three_images_pays_no_more_than_three_of_twenty_at_once(
+    client: TestClient, admin: Headers, provider: MediaProvider, config: Config
+) -> None:
+    await add(client, admin, provider.base_url, name="painter", model_type="image", units={"image": 1})
+    respond(provider, {"data": [{"url": "x"}]})
+    key = await token(client, admin, cost_limit=3)
+    headers = {"Authorization": f"Bearer {key}"}
+    body = {"model": "painter", "prompt": "a cat"}
+
+    async def one() -> int:
+        return (await client.post("/v1/images/generations", json=body, headers=headers)).status
+
+    found = sorted(await asyncio.gather(*(one() for _ in range(20))))
+    assert found[:3] == [200] * 3 and set(found[3:]) == {429}
+    assert sum(row["cost"] for row in ledger(config.database)) == 3_000_000
+
+
+@pytest.mark.parametrize(
+    ("response", "counts"),
+    [
+        ({"usage": {"total_tokens": 30}}, (30, "search", 2, 4_000)),
+        ({"meta": {"billed_units": {"search_units": 5}}}, (None, "search", 5, 10_000)),
+        ({"meta": {"tokens": {"input_tokens": 21, "output_tokens": 0}}}, (21, "search", 2, 4_000)),
+    ],
+)
+async def test_searches_are_those_that_the_provider_tells_or_by_the_hundred_documents(
+    client: TestClient,
+    admin: Headers,
+    provider: MediaProvider,
+    config: Config,
+    response: dict[str, Any],
+    counts: tuple[int | None, str, int, int],
+) -> None:
+    await add(client, admin, provider.base_url, name="r", model_type="rerank", units={"search": 0.002})
+    respond(provider, {"results": [{"index": 0, "relevance_score": 0.5}], **response})
+    body = {"model": "r", "query": "q", "documents": ["d"] * 101, "top_n": 1}
+    assert (await post(client, "/v1/rerank", body, admin))["results"][0]["index"] == 0
+    (row,) = ledger(config.database)
+    assert (row["kind"], row["unit"], row["units"], row["cost"]) == ("rerank", *counts[1:])
+    if counts[0] is not None:
+        assert row["prompt_tokens"] == counts[0]
+
+
+async def test_official_client_asks_for_images_texts_and_moderations(
+    client: TestClient, admin: Headers, provider: MediaProvider, config: Config
+) -> None:
+    for name, kind in (("painter", "image"), ("writer", "completion"), ("judge", "moderation")):
+        await add(client, admin, provider.base_url, name=name, model_type=kind)
+    key = await token(client, admin)
+    async with official("openai").AsyncOpenAI(
+        api_key=key, base_url=str(client.make_url("/v1")), max_retries=0
+    ) as hub:
+        respond(provider, IMAGE)
+        assert len((await hub.images.generate(**PAINT)).data) == 3
+        respond(provider, {"id": "m", "model": "judge", "results": [{"flagged": True}]})
+        assert (await hub.moderations.create(model="judge", input="x")).results[0].flagged
+        choice = {"index": 0, "text": "hello", "finish_reason": "stop", "logprobs": None}
+        respond(provider, {**TEXT, "choices": [choice], "usage": USAGE})
+        made = await hub.completions.create(model="writer", prompt=["a", "b"], n=2)
+        assert made.choices[0].text == "hello"
+    kinds = {row["kind"]: row for row in ledger(config.database)}
+    assert set(kinds) == {"image", "text", "moderation"}
+    assert (kinds["text"]["prompt_tokens"], kinds["text"]["completion_tokens"]) == (5, 7)
+
+
+def stream() -> bytes:
+    chunks = [
+        {**TEXT, "choices": [{"index": 0, "text": "He", "finish_reason": None}]},
+        {**TEXT, "choices": [{"index": 0, "text": "llo", "finish_reason": "stop"}]},
+        {**TEXT, "choices": [], "usage": USAGE},
+    ]
+    return b"".join(b"data: %b\n\n" % json.dumps(each).encode() for each in chunks) + b"data: [DONE]\n\n"
+
+
+@pytest.mark.parametrize("asks", [False, True])
+async def test_streamed_text_has_the_usage_that_was_requested_however_it_is_split(
+    client: TestClient, admin: Headers, provider: MediaProvider, config: Config, asks: bool
+) -> None:
+    await add(client, admin, provider.base_url, name="writer", model_type="completion")
+    whole, body = stream(), {"model": "writer", "prompt": "x", "stream": True}
+    if asks:
+        body["stream_options"] = {"include_usage": True}
+    provider.gate.set()
+    places = range(1, len(whole), 1 if asks else 7)
+    for at in places:
+        provider.script = provider.pieces(whole[:at], whole[at:], content_type="text/event-stream")
+        response = await client.post("/v1/completions", json=body, headers=admin)
+        data = await response.read()
+        expected = (
+            whole if asks else b"".join(e + b"\n\n" for e in whole.split(b"\n\n")[:-1] if b'"usage"' not in e)
+        )
+        assert data == expected, at
+    assert json.loads(provider.last.body)["stream_options"] == {"include_usage": True}
+    rows = ledger(config.database)
+    assert len(rows) == len(places)
+    assert {(row["kind"], row["prompt_tokens"], row["completion_tokens"]) for row in rows} == {("text", 5, 7)}
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("/v1/images/generations", {"prompt": "x"}),
+        ("/v1/rerank", {"query": "q", "documents": ["d"]}),
+        ("/v1/moderations", {"input": "x"}),
+    ],
+)
+async def test_model_of_another_type_or_format_is_refused_by_name(
+    client: TestClient, admin: Headers, provider: MediaProvider, path: str, body: dict[str, Any]
+) -> None:
+    await add(client, admin, provider.base_url, name="talker", model_type="chat")
+    response = await client.post(path, json={"model": "talker", **body}, headers=admin)
+    assert response.status == 400
+    assert "chat" in (await response.json())["error"]["message"]
+    assert provider.received == []
