@@ -14,7 +14,7 @@ from chathub.formats.failures import error_bodies
 from chathub.formats.forms.encode import FormBody
 from chathub.formats.messages import Endpoint, UpstreamRequest
 from chathub.formats.openai.encode_stream import Encoder
-from chathub.formats.openai.media.stream import ErrorEncoder, MediaDecoder, as_array
+from chathub.formats.openai.media.stream import ErrorEncoder, MediaDecoder
 from chathub.formats.stream_decoder import EMPTY, UNREADABLE, StreamDecoder
 from chathub.formats.urls import url_of
 from chathub.schemas.json import JsonObject
@@ -135,6 +135,3 @@ def checked_model(name: str | None) -> str:
     if len(name) > _LONGEST_NAME:
         raise BadRequest("unknown_model", model=name[:_LONGEST_NAME])
     return name
-
-
-__all__ = ["MediaRequest", "as_array", "checked_model"]
