@@ -14,7 +14,8 @@ from chathub.formats.client_request import decode, refuse, whole_number
 from chathub.formats.events import Units
 from chathub.formats.forms.encode import FormBody
 from chathub.formats.forms.form import Form, as_number
-from chathub.formats.openai.media.request import MediaRequest, as_array, checked_model
+from chathub.formats.openai.media.request import MediaRequest, checked_model
+from chathub.formats.openai.media.stream import as_array
 from chathub.formats.prompt_counts import PromptCounts
 from chathub.formats.text_counts import counts_of_text
 from chathub.schemas.json import JsonObject

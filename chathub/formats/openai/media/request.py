@@ -13,7 +13,7 @@ from chathub.formats.failures import error_bodies
 from chathub.formats.forms.encode import FormBody
 from chathub.formats.messages import Endpoint, UpstreamRequest
 from chathub.formats.openai.encode_stream import Encoder
-from chathub.formats.openai.media.stream import MediaDecoder, as_array
+from chathub.formats.openai.media.stream import MediaDecoder
 from chathub.formats.stream_decoder import EMPTY, UNREADABLE, StreamDecoder
 from chathub.formats.urls import url_of
 from chathub.schemas.json import JsonObject
@@ -92,9 +92,9 @@ class MediaRequest(ABC):
 
     def decode_body(self, body: bytes) -> list[Event]:
         """The usage in a whole response, which may be a text, or the failure in it."""
+        as_text: list[Event] = [Usage(completion_tokens=0), *self._told([])]
         if not body.strip() and not self.is_text:
             return [Failure.found(EMPTY, kind="empty", status=200)]
-        as_text: list[Event] = [Usage(completion_tokens=0), *self._told([])]
         if body.lstrip()[:1] not in (b"{", b"["):
             return as_text
         try:
@@ -134,6 +134,3 @@ def checked_model(name: str | None) -> str:
     if len(name) > _LONGEST_NAME:
         raise BadRequest("unknown_model", model=name[:_LONGEST_NAME])
     return name
-
-
-__all__ = ["MediaRequest", "as_array", "checked_model"]
