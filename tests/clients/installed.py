@@ -33,4 +33,5 @@ async def passes(
     where = Hub(str(hub.make_url("/")).rstrip("/"), await token(hub, admin), name)
     async with Outside() as outside:
         place = Place(folder / "client", outside)
-        assert await tool_loop(client, program, strict, provider, where, place) == ""
+        failed = await tool_loop(client, program, strict, provider, where, place)
+        assert not failed, failed
