@@ -22,7 +22,7 @@ from aider import Aider  # noqa: E402
 from claude_code import ClaudeCode  # noqa: E402
 from client import Client, Hub, Outside, Place, tool_loop  # noqa: E402
 from codex import Codex, CodexWithCustomTools, CodexWithToolsInInput  # noqa: E402
-from gateway import Headers, add, post  # noqa: E402
+from gateway import Headers, add, post, token  # noqa: E402
 from libraries import LIBRARIES  # noqa: E402
 from llm_tool import Llm, LlmWithResponses  # noqa: E402
 from opencode import Opencode, OpencodeWithResponses  # noqa: E402
@@ -71,50 +71,57 @@ class Row(NamedTuple):
     found: dict[str, str]
 
 
+class Line(NamedTuple):
+    """A ChatHub with one provider behind it, for all clients."""
+
+    strict: Strict
+    provider: Provider
+    base_url: str
+    token: str
+
+
 async def run(plan: Plan, folder: Path) -> list[Row]:
     rows = []
-    for client in plan.clients:
-        version = installing.version(client.runtime, client.package)
-        if not version:
+    async with AsyncExitStack() as stack:
+        lines = {name: await _line(stack, PROVIDERS[name](), folder / name) for name in plan.providers}
+        for client in plan.clients:
+            version = installing.version(client.runtime, client.package)
             reason = plan.reasons.get(client.runtime, "not installed")
-            rows.append(Row(client, "", dict.fromkeys(plan.providers, reason)))
-            continue
-        found = {}
-        for name in plan.providers:
-            place = folder / client.name / name
-            place.mkdir(parents=True)
-            found[name] = await _tried(client, PROVIDERS[name](), place)
-            print(f"{client.name} {version}, {name}: {found[name] or 'pass'}", flush=True)
-        rows.append(Row(client, version, found))
+            found = dict.fromkeys(plan.providers, "" if version else reason)
+            for name, line in lines.items() if version else ():
+                found[name] = await _tried(client, line, folder / client.name / name)
+                print(f"{client.name} {version}, {name}: {found[name] or 'pass'}", flush=True)
+            rows.append(Row(client, version, found))
     return rows
 
 
-async def _tried(client: Client, strict: Strict, folder: Path) -> str:
-    """Run a client once, with a ChatHub and a provider of its own; returns what failed."""
+async def _line(stack: AsyncExitStack, strict: Strict, folder: Path) -> Line:
+    """Start both, and add the model under all names that clients use."""
+    folder.mkdir()
+    provider = await stack.enter_async_context(Provider())
+    hub = await stack.enter_async_context(ChatHub(folder / "chathub.db"))
+    session: Any = await hub.client()
+    login = {"username": "admin", "password": "admin123"}
+    admin: Headers = {}
+    admin["Authorization"] = "Bearer " + (await post(session, "/api/auth/login", login, {}))["token"]
+    for name in {strict.model, *(client.model for client in CLIENTS if client.model)}:
+        await add(session, admin, provider.base_url, strict.protocol, name, upstream_name=strict.model)
+    return Line(strict, provider, hub.base_url, await token(session, admin))
+
+
+async def _tried(client: Client, line: Line, folder: Path) -> str:
+    """Run a client once; returns what failed."""
+    hub = Hub(line.base_url, line.token, client.model or line.strict.model)
+    program = installing.program(client.runtime, client.program)
+    line.provider.bodies.clear()
     try:
-        async with AsyncExitStack() as stack:
-            provider = await stack.enter_async_context(Provider())
-            outside = await stack.enter_async_context(Outside())
-            hub = await stack.enter_async_context(ChatHub(folder / "chathub.db"))
-            session: Any = await hub.client()
-            told = await _prepare(session, provider, strict, client.model or strict.model)
-            where = Hub(hub.base_url, told, client.model or strict.model)
-            program = installing.program(client.runtime, client.program)
-            return await tool_loop(client, program, strict, provider, where, Place(folder, outside))
+        async with Outside() as outside:
+            place = Place(folder, outside)
+            return await tool_loop(client, program, line.strict, line.provider, hub, place)
     except TimeoutError:
         return "it has not come to an end"
     except Exception as error:
         return f"{type(error).__name__}: {error}"
-
-
-async def _prepare(session: Any, provider: Provider, strict: Strict, name: str) -> str:
-    """Sign in and add the model; returns an access token."""
-    login = {"username": "admin", "password": "admin123"}
-    admin: Headers = {
-        "Authorization": "Bearer " + (await post(session, "/api/auth/login", login, {}))["token"]
-    }
-    await add(session, admin, provider.base_url, strict.protocol, name, upstream_name=strict.model)
-    return str((await post(session, "/api/tokens", {"name": "clients"}, admin))["token"])
 
 
 def table(rows: list[Row], providers: list[str]) -> str:

@@ -23,4 +23,4 @@ for _ in range(5):
     for call in calls:
         told = str(multiply(**json.loads(call.arguments)))
         items.append({"type": "function_call_output", "call_id": call.call_id, "output": told})
-print(response.output[-1].content[0].text)
+print(next(item for item in response.output if item.type == "message").content[0].text)
