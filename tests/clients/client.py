@@ -138,8 +138,9 @@ async def tool_loop(
     provider.script = served(provider, strict, task.turns, refused)
     (place.workplace / "note.txt").write_text(NOTE)
     ran = await place.run(client.command(program, hub, place.home))
-    if refused:
-        return f"the provider refused: {refused[0]}"
+    # which fields a provider does not know ChatHub learns from one refusal: the client notices nothing
+    if unlearned := [told for told in refused if "unknown field" not in told]:
+        return f"the provider refused: {unlearned[0]}"
     if ran.code or FINAL not in ran.text:
         lines = (ran.errors.strip() or ran.text.strip() or "it printed nothing").splitlines()
         return f"it ended with {ran.code}: {lines[-1]}"
