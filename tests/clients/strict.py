@@ -84,9 +84,12 @@ def _next(strict: Strict, body: Body, turns: Sequence[Turn]) -> tuple[int, Turn]
     if not offered:
         # a request beside the conversation, such as for its title
         return step, FINAL
-    if turn[1] not in offered:
-        raise Refused(f"the client offers no tool {turn[1]}, but {sorted(offered)}")
-    return step, turn
+    call_id, name, arguments = turn
+    # ChatHub puts a namespace before the name
+    named = [each for each in offered if each == name or each.endswith(f"__{name}")]
+    if not named:
+        raise Refused(f"the client offers no tool {name}, but {sorted(offered)}")
+    return step, (call_id, named[0], arguments)
 
 
 def only(known: set[str], found: Body, complaint: Callable[[str], str]) -> None:
