@@ -4,7 +4,7 @@ PYTHON ?= .venv/bin/python
 QUICK = tests/formats tests/test_base64.py tests/test_decode.py tests/test_title_text.py \
 	--ignore=tests/formats/test_recordings.py
 
-.PHONY: run test quick lint types bench stalls drill dist
+.PHONY: run test quick clients lint types bench stalls drill dist
 
 run:
 	$(PYTHON) run.py
@@ -14,6 +14,9 @@ test:
 
 quick:
 	$(PYTHON) -m pytest -q -n 0 $(QUICK)
+
+clients:
+	$(PYTHON) tests/clients/run.py
 
 lint:
 	$(PYTHON) -m ruff check . && $(PYTHON) -m ruff format --check .

@@ -7,8 +7,8 @@ has a signature and no text.
 from typing import Any
 
 from scripted import data
-from scripted_formats import Call, anthropic
-from strict import FINAL, Body, Refused, only
+from scripted_formats import anthropic
+from strict import Body, Refused, Turn, only
 
 FIELDS = {
     "model",
@@ -42,6 +42,7 @@ class Anthropic:
 
     protocol = "anthropic"
     model = "claude-sonnet-4-5-20250929"
+    paths = ("/v1/messages",)
     kinds = {"enabled", "disabled"}
     fields = FIELDS
     has_system_turns = False
@@ -102,13 +103,18 @@ class Anthropic:
         blocks = [block for turn in body["messages"] for block in _blocks(turn)]
         return [str(block.get("content")) for block in blocks if block["type"] == "tool_result"]
 
-    def turn(self, body: Body, step: int, call: Call | None) -> list[bytes]:
-        if not call:
-            return [_start(body, step), *anthropic({"type": "text", "text": FINAL})[1:]]
-        call_id, name, given = call
-        use = {"type": "tool_use", "id": call_id, "name": name, "input": given}
-        thought = thought_before(call_id, _is_hidden(body))
-        return [_start(body, step), *anthropic(thought, use, stop="tool_use")[1:]]
+    def offered(self, body: Body) -> set[str]:
+        return {tool["name"] for tool in body.get("tools", [])}
+
+    def stream(self, body: Body, step: int, turn: Turn) -> list[bytes]:
+        blocks, stop = _said(body, turn)
+        start = b"event: message_start\n" + data({"type": "message_start", "message": _head(body, step)})
+        return [start, *anthropic(*blocks, stop=stop)[1:]]
+
+    def whole(self, body: Body, step: int, turn: Turn) -> Body:
+        blocks, stop = _said(body, turn)
+        usage = {"input_tokens": 7, "output_tokens": 3}
+        return _head(body, step) | {"content": blocks, "stop_reason": stop, "usage": usage}
 
 
 class NewerAnthropic(Anthropic):
@@ -128,10 +134,20 @@ def thought_before(call_id: str, hidden: bool) -> Body:
     return {"type": "thinking", "thinking": thought, "signature": f"signature+{call_id}/=="}
 
 
-def _start(body: Body, step: int) -> bytes:
-    """The first event of a stream. Claude Code drops the thinking of a model with another name, and joins
+def _said(body: Body, turn: Turn) -> tuple[list[Body], str]:
+    """The blocks of a turn, and why it ends."""
+    if isinstance(turn, str):
+        return [{"type": "text", "text": turn}], "end_turn"
+    call_id, name, given = turn
+    use = {"type": "tool_use", "id": call_id, "name": name, "input": given}
+    thinks = body.get("thinking", {}).get("type") in ("enabled", "adaptive")
+    return [*([thought_before(call_id, _is_hidden(body))] if thinks else []), use], "tool_use"
+
+
+def _head(body: Body, step: int) -> Body:
+    """A message without its content. Claude Code drops the thinking of a model with another name, and joins
     messages that have one id."""
-    message = {
+    return {
         "id": f"msg_{step}",
         "type": "message",
         "role": "assistant",
@@ -141,7 +157,6 @@ def _start(body: Body, step: int) -> bytes:
         "stop_sequence": None,
         "usage": {"input_tokens": 7, "output_tokens": 1},
     }
-    return b"event: message_start\n" + data({"type": "message_start", "message": message})
 
 
 def _is_hidden(body: Body) -> bool:

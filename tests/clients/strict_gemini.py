@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from scripted_formats import Call, gemini
-from strict import FINAL, Body, Refused, only
+from scripted_formats import gemini
+from strict import Body, Refused, Turn, only
 
 FIELDS = {
     "contents",
@@ -69,6 +69,7 @@ def unknown(place: str) -> Any:
 class Gemini:
     protocol = "gemini"
     model = "gemini-3-pro-preview"
+    paths = (":generateContent", ":streamGenerateContent")
 
     def check(self, body: Body, headers: Any) -> None:
         only(FIELDS, body, unknown(""))
@@ -89,17 +90,31 @@ class Gemini:
         parts = [part for content in body["contents"] for part in content["parts"]]
         return [str(part["functionResponse"]) for part in parts if "functionResponse" in part]
 
-    def turn(self, body: Body, step: int, call: Call | None) -> list[bytes]:
-        thought = {"text": f"**第 {step} 步** 想一想 ", "thought": True}
-        if call:
-            _, name, given = call
-            used = {"functionCall": {"name": name, "args": given}, "thoughtSignature": signature_of(name)}
-            responses = gemini(thought, used)
-        else:
-            end = {"text": "", "thoughtSignature": "signature+end/=="}
-            responses = gemini(thought, {"text": FINAL}, end)
+    def offered(self, body: Body) -> set[str]:
+        tools = body.get("tools", [])
+        return {function["name"] for tool in tools for function in tool["functionDeclarations"]}
+
+    def stream(self, body: Body, step: int, turn: Turn) -> list[bytes]:
         # each answer has an id of its own
-        return [response.replace(b'"r1"', b'"r%d"' % step) for response in responses]
+        return [response.replace(b'"r1"', b'"r%d"' % step) for response in gemini(*_said(step, turn))]
+
+    def whole(self, body: Body, step: int, turn: Turn) -> Body:
+        content = {"role": "model", "parts": _said(step, turn)}
+        return {
+            "candidates": [{"content": content, "finishReason": "STOP"}],
+            "usageMetadata": {"promptTokenCount": 7, "candidatesTokenCount": 3},
+            "responseId": f"r{step}",
+        }
+
+
+def _said(step: int, turn: Turn) -> list[Body]:
+    """The parts of a turn."""
+    thought = {"text": f"**第 {step} 步** 想一想 ", "thought": True}
+    if isinstance(turn, str):
+        return [thought, {"text": turn}, {"text": "", "thoughtSignature": "signature+end/=="}]
+    _, name, given = turn
+    used = {"functionCall": {"name": name, "args": given}, "thoughtSignature": signature_of(name)}
+    return [thought, used]
 
 
 def signature_of(name: str) -> str:

@@ -5,8 +5,8 @@ import re
 from typing import Any
 
 from scripted import chunk, reply
-from scripted_formats import Call, openai_calls
-from strict import FINAL, Body, Refused, only
+from scripted_formats import openai_calls, whole
+from strict import Body, Refused, Turn, only
 
 COMMON = {
     "model",
@@ -33,6 +33,7 @@ NAME = re.compile(r"[a-zA-Z0-9_-]{1,64}")
 class OpenAI:
     protocol = "openai"
     model = "gpt-5.2"
+    paths: tuple[str, ...] = ("/v1/chat/completions",)
     fields = COMMON | {
         "max_completion_tokens",
         "parallel_tool_calls",
@@ -70,11 +71,19 @@ class OpenAI:
         only(TURN | more, turn, lambda name: f"Unknown parameter: 'messages[{place}].{name}'.")
         _check_content(place, turn)
 
+    def offered(self, body: Body) -> set[str]:
+        return {tool["function"]["name"] for tool in body.get("tools", [])}
+
     def results(self, body: Body) -> list[str]:
         return [str(turn["content"]) for turn in body["messages"] if turn["role"] == "tool"]
 
-    def turn(self, body: Body, step: int, call: Call | None) -> list[bytes]:
-        return openai_calls(call) if call else reply(FINAL)
+    def stream(self, body: Body, step: int, turn: Turn) -> list[bytes]:
+        return reply(turn) if isinstance(turn, str) else openai_calls(turn)
+
+    def whole(self, body: Body, step: int, turn: Turn) -> Body:
+        if isinstance(turn, str):
+            return whole("openai", turn)
+        return whole("openai", wanted=[turn])
 
 
 class DeepSeek(OpenAI):
@@ -101,17 +110,24 @@ class DeepSeek(OpenAI):
         if not turn.get("tool_calls") and "reasoning_content" in turn:
             raise Refused(f"messages[{place}]: `reasoning_content` is not allowed in the input messages")
 
-    def turn(self, body: Body, step: int, call: Call | None) -> list[bytes]:
-        if not call:
-            return [chunk(reasoning_content="都好了。"), *reply(FINAL)]
-        thought = thought_before(call[0])
+    def stream(self, body: Body, step: int, turn: Turn) -> list[bytes]:
+        thought = _thought(turn)
         pieces = [chunk(reasoning_content=piece) for piece in (thought[:4], thought[4:])]
-        return [*pieces, *openai_calls(call)]
+        return [*pieces, *super().stream(body, step, turn)]
+
+    def whole(self, body: Body, step: int, turn: Turn) -> Body:
+        if isinstance(turn, str):
+            return whole("openai", turn, _thought(turn))
+        return whole("openai", thought=_thought(turn), wanted=[turn])
 
 
 def thought_before(call_id: str) -> str:
     """The reasoning that came with a call."""
     return f"先想一想 {call_id}：\n再做 🙂 "
+
+
+def _thought(turn: Turn) -> str:
+    return "都好了。" if isinstance(turn, str) else thought_before(turn[0])
 
 
 def _check_content(place: int, turn: Body) -> None:

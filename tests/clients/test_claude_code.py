@@ -5,11 +5,13 @@ from pathlib import Path
 
 import pytest
 from aiohttp.test_utils import TestClient
-from claude_code import ClaudeCode, Outside, Ran, program
+from claude_code import ClaudeCode
+from client import Command, Hub, Outside, Place, Ran
 from gateway import Headers, add, post, stats, token
+from installed import installed, passes
 from scripted import Provider
 from scripted_formats import whole
-from strict import FINAL, Strict, served, steps
+from strict import FINAL, Strict, served
 from strict_anthropic import Anthropic, NewerAnthropic
 from strict_gemini import Gemini
 from strict_openai import DeepSeek, OpenAI
@@ -23,56 +25,47 @@ COUNT_REFUSES = {"max_tokens", "stream", "temperature", "metadata"}
 ASKED = {"model": MODEL, "max_tokens": 10, "messages": [{"role": "user", "content": "hi"}]}
 
 
+class Asking:
+    """Claude Code in folders of its own."""
+
+    def __init__(self, folder: Path, base_url: str, outside: Outside) -> None:
+        self.place = Place(folder, outside)
+        self._program, self._base_url = installed(ClaudeCode()), base_url
+
+    async def ask(self, question: str, model: str, credentials: dict[str, str], patience: float = 60) -> Ran:
+        hub = Hub(self._base_url, "", model)
+        command = ClaudeCode().asking(question, self._program, hub, self.place.home, credentials)
+        return await self.place.run(command, patience)
+
+    async def show_version(self) -> Ran:
+        return await self.place.run(Command([str(self._program), "--version"], {}))
+
+
 @pytest.fixture
 async def outside() -> AsyncIterator[Outside]:
-    program()
+    installed(ClaudeCode())
     async with Outside() as outside:
         yield outside
 
 
 @pytest.fixture
-async def claude(tmp_path: Path, client: TestClient, outside: Outside) -> ClaudeCode:
-    return ClaudeCode(tmp_path / "claude", client, outside)
+async def claude(tmp_path: Path, client: TestClient, outside: Outside) -> Asking:
+    return Asking(tmp_path / "claude", str(client.make_url("/")).rstrip("/"), outside)
 
 
 @pytest.mark.parametrize(
-    "kind",
-    [
-        OpenAI,
-        DeepSeek,
-        Gemini,
-        Anthropic,
-        NewerAnthropic,
-    ],
-    ids=lambda kind: kind.__name__,
+    "kind", [OpenAI, DeepSeek, Gemini, Anthropic, NewerAnthropic], ids=lambda kind: kind.__name__
 )
 async def test_three_tools_are_used_and_the_last_answer_is_printed(
-    client: TestClient,
-    admin: Headers,
-    provider: Provider,
-    claude: ClaudeCode,
-    outside: Outside,
-    kind: Callable[[], Strict],
+    client: TestClient, admin: Headers, provider: Provider, tmp_path: Path, kind: Callable[[], Strict]
 ) -> None:
-    strict = kind()
-    await add(client, admin, provider.base_url, strict.protocol, strict.model)
-    refused: list[str] = []
-    provider.script = served(provider, strict, steps(claude.workplace), refused)
-    (claude.workplace / "note.txt").write_text("hello 世界\n")
-    access = await token(client, admin)
-    ran = await claude.ask("Copy my note", strict.model, {"ANTHROPIC_AUTH_TOKEN": access})
-    assert refused == []
-    assert (ran.text.strip(), ran.code) == (FINAL, 0)
-    counted, read, wrote = strict.results(provider.last)
-    assert "13" in counted and "hello 世界" in read and "out.txt" in wrote
-    assert (claude.workplace / "out.txt").read_text() == "写好了 <&>\n"
+    await passes(ClaudeCode(), kind(), client, admin, provider, tmp_path)
     assert len(provider.bodies) == 4 and (await stats(client, admin))["today"]["requests"] == 4
-    assert outside.asked == []
 
 
 @pytest.mark.parametrize("kind", [OpenAI, Gemini], ids=lambda kind: kind.__name__)
 async def test_the_line_that_changes_with_every_version_stays_out_of_other_formats_prompts(
-    client: TestClient, admin: Headers, provider: Provider, claude: ClaudeCode, kind: Callable[[], Strict]
+    client: TestClient, admin: Headers, provider: Provider, claude: Asking, kind: Callable[[], Strict]
 ) -> None:
     """It would spoil the provider's cache of prompts."""
     strict = kind()
@@ -88,7 +81,7 @@ async def test_context_is_counted_and_no_chat_is_sent(
     client: TestClient,
     admin: Headers,
     provider: Provider,
-    claude: ClaudeCode,
+    claude: Asking,
     outside: Outside,
     protocol: str,
 ) -> None:
@@ -104,14 +97,14 @@ async def test_context_is_counted_and_no_chat_is_sent(
 
 
 @pytest.mark.parametrize("name", ["ANTHROPIC_AUTH_TOKEN", "ANTHROPIC_API_KEY"])
-async def test_a_wrong_token_is_said_at_once(client: TestClient, claude: ClaudeCode, name: str) -> None:
+async def test_a_wrong_token_is_said_at_once(client: TestClient, claude: Asking, name: str) -> None:
     wrong = "sk-hub-" + "x" * 43
     ran = await refused_at_once(claude, {name: wrong})
     assert "401" in ran.text and await sentence(client, wrong) in ran.text
 
 
 async def test_a_spent_budget_is_said_at_once(
-    client: TestClient, admin: Headers, provider: Provider, claude: ClaudeCode
+    client: TestClient, admin: Headers, provider: Provider, claude: Asking
 ) -> None:
     await add(client, admin, provider.base_url, name=MODEL)
     used = {"prompt_tokens": 900, "completion_tokens": 100, "total_tokens": 1000}
@@ -123,7 +116,7 @@ async def test_a_spent_budget_is_said_at_once(
     assert len(provider.bodies) == 1
 
 
-async def refused_at_once(claude: ClaudeCode, credentials: dict[str, str]) -> Ran:
+async def refused_at_once(claude: Asking, credentials: dict[str, str]) -> Ran:
     least = (await claude.show_version()).seconds
     ran = await claude.ask("hi", MODEL, credentials, patience=least + SOON)
     assert ran.code == 1

@@ -10,6 +10,7 @@ from strict_anthropic import Anthropic, NewerAnthropic
 from strict_anthropic import thought_before as block_before
 from strict_gemini import Gemini, signature_of
 from strict_openai import DeepSeek, OpenAI, thought_before
+from strict_responses import Responses, reasoning_before
 
 CALL = {"id": "c1", "type": "function", "function": {"name": "Bash", "arguments": "{}"}}
 OPENAI: Body = {
@@ -53,6 +54,17 @@ GEMINI: Body = {
     "generationConfig": {"thinkingConfig": {"includeThoughts": True}},
     "tools": [{"functionDeclarations": [{"name": "Bash", "parametersJsonSchema": {"$schema": "x"}}]}],
 }
+RESPONSES: Body = {
+    "model": "m",
+    "include": ["reasoning.encrypted_content"],
+    "input": [
+        {"type": "message", "role": "user", "content": [{"type": "input_text", "text": "hi"}]},
+        reasoning_before("c1"),
+        {"type": "function_call", "call_id": "c1", "name": "Bash", "arguments": "{}"},
+        {"type": "function_call_output", "call_id": "c1", "output": "13"},
+    ],
+    "tools": [{"type": "function", "name": "Bash", "parameters": {"type": "object", "properties": {}}}],
+}
 HEADERS = {"anthropic-version": "2023-06-01"}
 Change = Callable[[Body], Any]
 
@@ -65,6 +77,8 @@ Change = Callable[[Body], Any]
         (Anthropic, ANTHROPIC),
         (NewerAnthropic, NEWER),
         (Gemini, GEMINI),
+        (Responses, RESPONSES),
+        (Responses, OPENAI),
     ],
 )
 def test_a_right_request_is_taken(kind: Callable[[], Strict], body: Body) -> None:
@@ -137,6 +151,15 @@ WRONG: list[tuple[Callable[[], Strict], Body, str, Change]] = [
         "$schema",
         lambda body: body["tools"][0]["functionDeclarations"][0].update(parameters={"$schema": "x"}),
     ),
+    (Responses, RESPONSES, "'n'", lambda body: body.update(n=2)),
+    (Responses, RESPONSES, "No tool output", lambda body: body["input"].pop()),
+    (Responses, RESPONSES, "No tool call", lambda body: body["input"].pop(2)),
+    (Responses, RESPONSES, "required 'reasoning'", lambda body: body["input"].pop(1)),
+    (Responses, RESPONSES, "item_reference", lambda body: body["input"].append({"type": "item_reference"})),
+    (Responses, RESPONSES, "begins with 'fc'", lambda body: body["input"][2].update(id="call_1")),
+    (Responses, RESPONSES, "input_text", lambda body: body["input"][0].update(role="assistant")),
+    (Responses, RESPONSES, "must be false", lambda body: body["tools"][0].update(strict=True)),
+    (Responses, RESPONSES, "image_generation", lambda body: body["tools"][0].update(type="image_generation")),
 ]
 
 

@@ -1,0 +1,84 @@
+"""Install clients in pinned versions into ``.clients``: ``python tests/clients/installing.py [NAME …]``.
+
+The pins are ``package.json`` (node) and ``requirements*.txt`` (each a virtual environment of its own). A name
+is that of a package in ``package.json`` or of a requirements file; without one everything is installed.
+"""
+
+import json
+import re
+import subprocess
+import sys
+import venv
+from pathlib import Path
+
+HERE = Path(__file__).parent
+FOLDER = HERE.parents[1] / ".clients"
+# seconds for the download of everything of one kind
+PATIENCE = 900
+
+
+def pins() -> dict[str, str]:
+    """The versions of node's packages."""
+    found: dict[str, str] = json.loads((HERE / "package.json").read_text())["dependencies"]
+    return found
+
+
+def environments() -> list[str]:
+    """The names of the requirements files."""
+    return sorted(each.stem for each in HERE.glob("requirements*.txt"))
+
+
+def program(runtime: str, name: str) -> Path:
+    """Where the program is, or would be."""
+    if runtime == "node":
+        return FOLDER / "node" / "node_modules" / ".bin" / name
+    return FOLDER / runtime / "bin" / name
+
+
+def version(runtime: str, package: str) -> str:
+    """The installed version, or nothing."""
+    if runtime == "node":
+        found = FOLDER / "node" / "node_modules" / package / "package.json"
+        return str(json.loads(found.read_text())["version"]) if found.is_file() else ""
+    name = re.sub("[-.]", "_", package)
+    places = (FOLDER / runtime).glob(f"lib/python*/site-packages/{name}-*.dist-info")
+    return next((place.name.removesuffix(".dist-info").rpartition("-")[2] for place in places), "")
+
+
+def install(names: list[str]) -> dict[str, str]:
+    """Install these, or everything; returns why a runtime could not be installed, by its name."""
+    packages = [f"{name}@{wanted}" for name, wanted in pins().items() if name in names or not names]
+    failed = {"node": _install_packages(packages) if packages else ""}
+    for runtime in environments():
+        if runtime in names or not names:
+            failed[runtime] = _install_requirements(runtime)
+    return {runtime: reason for runtime, reason in failed.items() if reason}
+
+
+def _install_packages(packages: list[str]) -> str:
+    quiet = ["--silent", "--no-audit", "--no-fund", "--no-package-lock"]
+    (FOLDER / "node").mkdir(parents=True, exist_ok=True)
+    return _run("npm", "install", *quiet, "--prefix", str(FOLDER / "node"), *packages)
+
+
+def _install_requirements(runtime: str) -> str:
+    if not program(runtime, "python").exists():
+        venv.create(FOLDER / runtime, with_pip=True)
+    python = str(program(runtime, "python"))
+    return _run(python, "-m", "pip", "install", "-q", "-r", str(HERE / f"{runtime}.txt"))
+
+
+def _run(*command: str) -> str:
+    """Run it; returns the last line of its errors where it failed."""
+    try:
+        ran = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE)
+    except (OSError, subprocess.TimeoutExpired) as error:
+        return str(error)
+    return "" if ran.returncode == 0 else (ran.stderr.strip() or "it failed").splitlines()[-1]
+
+
+if __name__ == "__main__":
+    reasons = install(sys.argv[1:])
+    for runtime, reason in reasons.items():
+        print(f"not installed: {runtime}: {reason}")
+    sys.exit(1 if reasons else 0)
