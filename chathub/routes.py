@@ -24,6 +24,7 @@ from chathub.handlers import (
     v1,
     v1_messages,
     v1_models,
+    v1_responses,
 )
 from chathub.handlers.http import Handler
 
@@ -116,6 +117,8 @@ ROUTES = (
     Route("POST", "/v1/chat/completions", v1.chat_completions, V1),
     Route("POST", "/v1/messages", v1_messages.create, V1),
     Route("POST", "/v1/messages/count_tokens", v1_messages.count_tokens, V1),
+    Route("POST", "/v1/responses", v1_responses.create, V1),
+    Route("POST", "/v1/responses/input_tokens", v1_responses.count_input_tokens, V1),
     Route("POST", "/v1/embeddings", v1.embeddings, V1),
     Route("GET", "/v1/models", v1_models.list_models, V1),
     Route("GET", "/v1/models/{model:.+}", v1_models.get_model, V1),

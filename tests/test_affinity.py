@@ -130,6 +130,19 @@ def test_the_head_of_the_prompt_stays_the_same_in_a_conversation() -> None:
     )
 
 
+def test_the_head_of_the_input_stays_the_same_in_a_conversation() -> None:
+    head = hint({"instructions": "You help.", "input": "first question"})
+    items = [FIRST, {"type": "reasoning", "summary": []}, *LATER]
+    assert hint({"instructions": "You help.", "input": items}) == head
+    others: list[dict[str, Any]] = [
+        {"input": "first question"},
+        {"instructions": "You help.", "input": "other"},
+        {"instructions": "You help.", "input": [SYSTEM, FIRST]},
+        {"instructions": "You help.", "input": []},
+    ]
+    assert len({head, *map(hint, others)}) == 5
+
+
 @pytest.mark.parametrize("place", ["before", "behind"])
 def test_markers_of_tools_do_not_count(place: str) -> None:
     tool = {"type": "function", "function": {"name": "f", "parameters": {}}}

@@ -21,7 +21,8 @@ CHINESE = re.compile("[\u3000-\u303f\u4e00-\u9fff\uff01-\uff60]")
 ELSEWHERE = {
     "chat/settle.py",  # the text that the page itself shows after its stop button
     "formats/failures/words.py",  # words of Chinese providers
-    "formats/quirks/refusal_phrases.py",  # words of Chinese providers
+    "formats/quirks/refusal_phrases.py",
+    "formats/responses/lacking.py",  # words of Chinese providers
     "formats/reasoning/think_tags.py",  # quotation marks
     "formats/text_counts.py",  # ranges of characters
     "handlers/usage.py",  # beginnings of formulas

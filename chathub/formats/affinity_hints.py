@@ -8,13 +8,15 @@ from typing import Any
 import msgspec
 from msgspec import Raw, Struct
 
-from chathub.formats.raw_json import ABSENT, value_of
+from chathub.formats.raw_json import ABSENT, first_of, value_of
 
 # fields of a body that name a conversation, or whose conversations they are; the first one counts
 _FIELDS = ("prompt_cache_key", "session_id", "metadata", "user")
 # headers of coding agents with the name of their session
 _HEADERS = ("x-claude-code-session-id", "x-session-id", "session-id", "session_id", "x-session-affinity")
 _TOOLS = ("tools", "functions")
+_INSTRUCTIONS = ("system", "instructions")
+_MESSAGES = ("messages", "input")
 # characters of one text that are digested
 _MOST_OF_TEXT = 64 * 1024
 # messages among which the first one of the user is looked for
@@ -74,9 +76,14 @@ def _digest_of_head(fields: Mapping[str, Raw]) -> str:
 
 def _said_first(fields: Mapping[str, Raw]) -> Iterator[Any]:
     """The instructions and the messages up to the first one of the user, decoded."""
-    if system := fields.get("system"):
-        yield value_of(system, _any)
-    for raw in (value_of(fields.get("messages", ABSENT), _list) or [])[:_MOST_BEFORE]:
+    for name in _INSTRUCTIONS:
+        if system := fields.get(name):
+            yield value_of(system, _any)
+    said = next((fields[name] for name in _MESSAGES if name in fields), ABSENT)
+    if first_of(said) == b'"':
+        # the next turn has it as an item
+        yield {"role": "user", "content": value_of(said, _text)}
+    for raw in (value_of(said, _list) or [])[:_MOST_BEFORE]:
         message = value_of(raw, _any)
         yield message
         role = message.get("role", "") if isinstance(message, dict) else None

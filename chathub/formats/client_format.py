@@ -12,7 +12,7 @@ from msgspec import Raw
 from chathub.errors import ChatHubError
 from chathub.formats import sse
 from chathub.formats.client_request import ClientRequest
-from chathub.formats.events import Event
+from chathub.formats.events import Event, Failure
 from chathub.formats.messages import ChatRequest, Endpoint, File, Image, Message, UpstreamRequest
 from chathub.formats.prompt_counts import (
     PromptCounts,
@@ -25,8 +25,9 @@ from chathub.formats.quirks.table import Quirks
 from chathub.formats.stream_decoder import StreamDecoder
 from chathub.formats.text_counts import counts_of_json
 
-# the fields of a body that are decoded into messages
+# the fields of a body that are decoded into messages, where they are others than these
 _MESSAGES = ("messages", "system")
+_MESSAGES_OF = {"responses": ("input", "instructions")}
 # a client's message with the state that was remembered of it
 Recall = Callable[[Message], Message]
 
@@ -94,6 +95,10 @@ class ClientFormat(Protocol):
     ) -> Mapping[str, Raw]:
         """The fields of a forwarded body with other parts in place of these."""
 
+    def without_extras(self, fields: Mapping[str, Raw]) -> Mapping[str, Raw]:
+        """The fields of a forwarded body without those that choose another model or a more expensive
+        service."""
+
     def decoder(self, limit: int) -> StreamDecoder: ...
 
     def decode_body(self, body: bytes) -> list[Event]: ...
@@ -107,6 +112,10 @@ class ClientFormat(Protocol):
     def encoder(self, model: str, prompt_tokens: int) -> StreamEncoder: ...
 
     def encode_body(self, events: list[Event], model: str) -> bytes: ...
+
+    def failure_event(self, failure: Failure, decoder: StreamDecoder) -> bytes:
+        """The end of a forwarded stream that failed; ``decoder`` has decoded it."""
+        return self.encoder(self.model, 0).feed([failure])
 
 
 def as_requested(client_format: ClientFormat, body: bytes, events: list[Event], model: str) -> bytes:
@@ -144,6 +153,7 @@ def most_counts(client_format: ClientFormat) -> PromptCounts:
         return counts
     with contextlib.suppress(ChatHubError):
         messages = counts_of_messages(client_format.decode_request().messages)
-        others = [raw for name, raw in client_format.fields.items() if name not in _MESSAGES]
+        decoded = _MESSAGES_OF.get(client_format.wire_format, _MESSAGES)
+        others = [raw for name, raw in client_format.fields.items() if name not in decoded]
         return messages._replace(schemas=counts_of_json(b",".join(others)))
     return counts_of_unreadable(client_format.body)

@@ -104,6 +104,8 @@ class _Lists(Struct):
 
     content: Raw | UnsetType = UNSET
     tool_calls: Raw | UnsetType = UNSET
+    output: Raw | UnsetType = UNSET
+    summary: Raw | UnsetType = UNSET
 
 
 _decode_lists = msgspec.json.Decoder(_Lists).decode
@@ -116,20 +118,21 @@ def fields_besides(fields: dict[str, Raw], known: tuple[str, ...]) -> JsonObject
     return {name: decode(_decode_any, raw, name) for name, raw in fields.items() if name not in known}
 
 
-def messages_of(raw: Raw, decoder: Callable[[bytes | Raw], T]) -> Iterator[T]:
+def messages_of(raw: Raw, decoder: Callable[[bytes | Raw], T], field: str = "messages") -> Iterator[T]:
     """The messages of a body, decoded one by one: a single call for all of them would stop every thread.
+    ``field`` is the field that they are in.
 
     Raises:
         BadRequest: no list, an empty one, too many, or an invalid message.
     """
     if has_more(raw, MESSAGES):
-        refuse("messages", "list_too_long", most=MESSAGES)
-    items = decode(_decode_items, raw, "messages")
+        refuse(field, "list_too_long", most=MESSAGES)
+    items = decode(_decode_items, raw, field)
     if not items:
-        refuse("messages", "list_empty")
+        refuse(field, "list_empty")
     for number, item in enumerate(items):
-        _check_lists(item, f"messages[{number}]")
-        yield decode(decoder, item, f"messages[{number}]")
+        _check_lists(item, f"{field}[{number}]")
+        yield decode(decoder, item, f"{field}[{number}]")
 
 
 def _check_lists(item: Raw, place: str, levels: int = 2) -> None:
@@ -148,9 +151,10 @@ def _check_lists(item: Raw, place: str, levels: int = 2) -> None:
 
 
 class Parts:
-    """Counts the parts, blocks and tool calls of one request's messages."""
+    """Counts the parts, blocks and tool calls of one request's messages, which are in ``field``."""
 
-    def __init__(self) -> None:
+    def __init__(self, field: str = "messages") -> None:
+        self._field = field
         self._count = 0
         self._values = 0
 
@@ -162,7 +166,7 @@ class Parts:
         """
         self._count += sum(len(each) for each in contents if each and not isinstance(each, str))
         if self._count > PARTS:
-            refuse("messages", "too_many_parts", most=PARTS)
+            refuse(self._field, "too_many_parts", most=PARTS)
 
     def add_values(self, raw: Raw) -> None:
         """Count the values of a block of an unknown kind, before they become objects.
@@ -173,10 +177,10 @@ class Parts:
         text = bytes(raw)
         self._values += sum(text.count(mark) for mark in (b",", b"[", b"{"))
         if self._values > VALUES:
-            refuse("messages", "too_many_values")
+            refuse(self._field, "too_many_values")
 
 
-def check_arguments(messages: list[Message]) -> None:
+def check_arguments(messages: list[Message], field: str = "messages") -> None:
     """Check the size of the arguments of all tool calls together: they are decoded for a provider.
 
     Raises:
@@ -184,7 +188,7 @@ def check_arguments(messages: list[Message]) -> None:
     """
     size = sum(len(call.arguments) for message in messages for call in message.tool_calls)
     if size > ARGUMENTS:
-        refuse("messages", "arguments_too_large", most=ARGUMENTS)
+        refuse(field, "arguments_too_large", most=ARGUMENTS)
 
 
 def object_text(raw: Raw, place: str) -> str:

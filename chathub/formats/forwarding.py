@@ -16,8 +16,8 @@ _OTHER_MODELS = ("models", "route", "provider", "preset", "fallbacks")
 # search of OpenAI, fast mode and regions of Anthropic
 _MORE_EXPENSIVE = ("plugins", "service_tier", "web_search_options", "speed", "inference_geo")
 _EXTRAS = frozenset({*_OTHER_MODELS, *_MORE_EXPENSIVE})
-# bytes
-_LONG = 64 * 1024
+# bytes of a long field, and the fields that grow from turn to turn
+_LONG, _LAST = 64 * 1024, ("messages", "input")
 
 
 def headers_for(endpoint: Endpoint) -> dict[str, str]:
@@ -47,7 +47,7 @@ def with_stream(fields: Mapping[str, Raw], *, stream: bool) -> dict[str, Raw]:
 def _written(fields: Mapping[str, Raw]) -> bytes:
     """Fields as a JSON object. Long ones come last and are copied once: an encoder whose buffer grows takes
     five times as long. So do short messages, for a body must begin as the one of the turn before."""
-    long = {name: raw for name, raw in fields.items() if name == "messages" or memoryview(raw).nbytes > _LONG}
+    long = {name: raw for name, raw in fields.items() if name in _LAST or memoryview(raw).nbytes > _LONG}
     head = msgspec.json.encode({name: raw for name, raw in fields.items() if name not in long})
     pieces: list[bytes | Raw] = [head[:-1]]
     for name, raw in long.items():

@@ -37,9 +37,11 @@ ANTHROPIC_WRITES = (
     "cache_creation.ephemeral_5m_input_tokens",
     "cache_creation.ephemeral_1h_input_tokens",
 )
-# OpenRouter's, DashScope's, those of three relays, and Anthropic's where a relay passes them on
+# OpenRouter's, that of OpenAI's Responses, DashScope's, those of three relays, and Anthropic's where a relay
+# passes them on
 _WRITES = (
     ("prompt_tokens_details.cache_write_tokens", "", ""),
+    ("input_tokens_details.cache_write_tokens", "", ""),
     (
         "prompt_tokens_details.cache_creation_tokens",
         "prompt_tokens_details.cache_creation_token_details.ephemeral_5m_input_tokens",

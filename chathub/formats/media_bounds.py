@@ -7,7 +7,10 @@ if media has begun in it.
 # bytes of one event or body with media, as base64; an image of 20 MiB fits, and one that is a little larger
 MOST = 32 * 1024 * 1024
 # what stands before base64 in the formats of providers
-_MARKS = (b";base64,", b"inlineData", b"inline_data", b'"audio"', b"b64_json", b'"base64"', b"output_image")
+_MARKS = (
+    *(b";base64,", b"inlineData", b"inline_data", b'"audio"', b"b64_json", b'"base64"', b"output_image"),
+    b"image_generation_call",
+)
 
 
 def has_media(beginning: bytes | bytearray) -> bool:

@@ -6,12 +6,15 @@ from typing import Any, NamedTuple
 import msgspec
 from msgspec import Raw
 
+from chathub.formats.loose_json import as_string
 from chathub.formats.raw_json import value_of
 
 # fields that form the reply, and that nothing can stand for in a format without them
 _FORMING = ("seed", "presence_penalty", "frequency_penalty", "logprobs", "top_logprobs")
 # types of parts and blocks that are images, in the formats of clients
 _IMAGES = frozenset({"image", "image_url", "input_image"})
+# types of tools of Responses that are called
+_CALLED = frozenset({"function", "custom", "namespace"})
 # deeper in a message no format has images: a tool's result has blocks
 _DEPTH = 6
 
@@ -30,11 +33,21 @@ class Needs(NamedTuple):
 def needs_of(fields: Mapping[str, Raw], wire_format: str) -> Needs:
     """What a client's body of this format needs. What cannot be read needs nothing: its error comes when it
     is decoded."""
-    tools = any(_decoded(fields[name]) for name in ("tools", "functions") if name in fields)
+    tools = any(_has_tools(fields[name], wire_format) for name in ("tools", "functions") if name in fields)
     # other formats of clients have no such fields
     named = _FORMING if wire_format == "openai" else ()
     values = {name: value_of(fields[name], _scalar) for name in named if name in fields}
-    return Needs(_has_images(fields.get("messages")), tools, forming(values))
+    messages = fields.get("input" if wire_format == "responses" else "messages")
+    return Needs(_has_images(messages), tools, forming(values))
+
+
+def _has_tools(raw: Raw, wire_format: str) -> bool:
+    """Whether there are tools that a model must be able to call. Those of Responses that a provider runs
+    itself are left out where it has none."""
+    tools = _decoded(raw) or []
+    if wire_format != "responses":
+        return bool(tools)
+    return any(isinstance(each, dict) and as_string(each.get("type")) in _CALLED for each in tools)
 
 
 def forming(values: Mapping[str, Any]) -> tuple[str, ...]:
@@ -50,8 +63,9 @@ def _has_images(messages: Raw | None) -> bool:
     if messages is None or (b"image" not in text and b"\\u" not in text):
         return False
     decoded = _decoded(messages)
-    contents = (each.get("content") for each in decoded or [] if isinstance(each, dict))
-    return any(part.get("type") in _IMAGES for content in contents for part in _parts(content))
+    said = [each for each in decoded or [] if isinstance(each, dict)]
+    contents = (each.get(name) for each in said for name in ("content", "output"))
+    return any(as_string(part.get("type")) in _IMAGES for content in contents for part in _parts(content))
 
 
 def _parts(content: object, depth: int = _DEPTH) -> Iterator[dict[str, Any]]:

@@ -146,7 +146,7 @@ def _media_of(media_type: str, data: bytes) -> Media:
 # --- a body that is not decoded
 
 # what names images, documents and recordings in a body, whose size its bytes do not tell
-_MEDIA = re.compile(rb'"(?:image|document|input_|file"|file_id|file_data|video|audio_url)')
+_MEDIA = re.compile(rb'"(?:image|document|input_(?!text")|file"|file_id|file_data|video|audio_url)')
 _ESCAPED_LETTER = re.compile(rb"\\u00[4-7]")
 # what holds a provider's own state: encrypted reasoning and search results
 _STATES = (b'thinking"', b'"encrypted_content"')

@@ -53,6 +53,13 @@ def models_url(base_url: str) -> str:
     return _join(parts, _DEPLOYMENT.sub("", root) + "/models")
 
 
+@lru_cache(1024)
+def responses_url(base_url: str) -> str:
+    """The URL of Responses. Raises ``ValueError``."""
+    parts, root = _parts_and_root(base_url)
+    return _join(parts, root + "/responses")
+
+
 def embeddings_url(base_url: str) -> str:
     """The URL of embeddings. Raises ``ValueError``."""
     parts, root = _parts_and_root(base_url)

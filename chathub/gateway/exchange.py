@@ -84,21 +84,29 @@ class Exchange:
         Raises:
             BadRequest: the request must be translated, and its format does not allow that.
         """
-        limit = self._config.reply_characters
         if all(endpoint.wire_format == self._format.wire_format for endpoint in candidate.endpoints):
-            self.candidate, meter = candidate, UsageMeter(0, limit)
+            self.candidate, meter = candidate, UsageMeter(0, self._config.reply_characters)
             self._add_meter(meter)
             return Trial(meter, partial(self._forward if self._streams else self._forward_slowly, meter))
         request = await self._off_loop(self._decoded_request)
         self.candidate = candidate
-        counts = await self._off_loop(counts_of_request, request)
-        queue = EventQueue(self._prompts.expected(candidate.model, counts), limit)
-        queue.prompt_counts = counts
+        queue = self._queue()
+        await self._expect(queue, request)
+        return Trial(queue, partial(self._translate, queue, request))
+
+    def _queue(self) -> EventQueue:
+        """The queue of the events of the candidate's reply."""
+        queue = EventQueue(0, self._config.reply_characters)
         queue.memory = self._request.memory
+        self._add_meter(queue)
+        return queue
+
+    async def _expect(self, queue: EventQueue, request: ClientRequest) -> None:
+        """Count the prompt of a request that is translated, and prepare the queue for its reply."""
+        counts = queue.prompt_counts = await self._off_loop(counts_of_request, request)
+        queue.prompt_estimate = self._prompts.expected(self.candidate.model, counts)
         if not request.stream:
             queue.collect(self._request.memory)
-        self._add_meter(queue)
-        return Trial(queue, partial(self._translate, queue, request))
 
     def _decoded_request(self) -> ClientRequest:
         """The client's request, with the reasoning of earlier replies that it did not send back."""

@@ -1,6 +1,6 @@
 """A client's body as it goes to a candidate of the client's own format: written anew for each endpoint."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 
 from msgspec import Raw, Struct
@@ -30,7 +30,8 @@ class ForwardedRequest(Struct, frozen=True):
 
     def sending(self, endpoint: Endpoint, fetched: Fetched) -> Sending:
         """The request for an endpoint; ``fetched`` has what is fetched for it."""
-        fields = forwardable(self.request, self.candidate, self.client_format.fields)
+        without_extras = self.client_format.without_extras
+        fields = forwardable(self.request, self.candidate, self.client_format.fields, without_extras)
         return Sending(
             self.candidate.model.upstream_name,
             self.request.user_id,
@@ -66,8 +67,11 @@ class ForwardedRequest(Struct, frozen=True):
 
 
 def forwardable(
-    request: GatewayRequest, candidate: Candidate, fields: Mapping[str, Raw]
+    request: GatewayRequest,
+    candidate: Candidate,
+    fields: Mapping[str, Raw],
+    without_extras: Callable[[Mapping[str, Raw]], Mapping[str, Raw]] = forwarding.without_extras,
 ) -> Mapping[str, Raw]:
     """The fields of a body that may be forwarded unchanged to a candidate's model. (A translation drops the
     other fields anyway.)"""
-    return fields if request.takes_extras(candidate.model) else forwarding.without_extras(fields)
+    return fields if request.takes_extras(candidate.model) else without_extras(fields)

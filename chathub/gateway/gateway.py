@@ -19,9 +19,11 @@ from chathub.formats.needs import needs_of
 from chathub.gateway.embeddings import EmbeddingExchange, EmbeddingRequest
 from chathub.gateway.exchange import Exchange
 from chathub.gateway.failures import error_for, public_failure
+from chathub.gateway.item_memory import ItemMemory
 from chathub.gateway.metering import Metering
 from chathub.gateway.prompt_counter import PromptCounter
 from chathub.gateway.request import GatewayRequest
+from chathub.gateway.responses_exchange import ResponsesExchange
 from chathub.gateway.sink import Sink
 from chathub.gateway.thought_memory import ThoughtMemory
 from chathub.gateway.token_counts import TokenCount, TokenCounts
@@ -58,6 +60,7 @@ class Gateway:
         self._registry = registry
         self._token_weights = token_weights
         self._thoughts = ThoughtMemory()
+        self.items = ItemMemory()
         self._token_counts = TokenCounts(client, offload, key_reports, token_weights)
 
     async def respond(
@@ -85,7 +88,8 @@ class Gateway:
             choices=client_format.choices,
         )
         async with metered as request:
-            exchange = Exchange(
+            responses = client_format.wire_format == "responses"
+            exchange = (ResponsesExchange if responses else Exchange)(
                 self._client,
                 self._offload,
                 self._config,

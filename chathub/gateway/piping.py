@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 import aiohttp
 
 from chathub.formats.client_format import ClientFormat
-from chathub.formats.events import Failure
+from chathub.formats.events import Event, Failure
 from chathub.formats.masking import masked
 from chathub.gateway.event_splitter import EventSplitter
 from chathub.gateway.sink import Sink
@@ -30,21 +30,18 @@ class _MeterFeed:
     """Decodes a stream for its meter, in batches: that costs a third of decoding each chunk."""
 
     def __init__(self, client_format: ClientFormat, meter: UsageMeter, limit: int) -> None:
-        self._decoder = meter.decoder = client_format.decoder(limit)
+        self.decoder = meter.decoder = client_format.decoder(limit)
         self._last_event = client_format.last_event
         self._meter = meter
         self._undecoded: list[bytes] = []
         self._size = 0
+        # the provider's own error is in the bytes up to the failure, in a form that clients read
+        self.shows_error = False
 
     @property
     def is_over(self) -> bool:
         """Whether the last event has come."""
-        return self._decoder.done
-
-    @property
-    def shows_error(self) -> bool:
-        """Whether the provider's own error is in the bytes, in a form that clients read."""
-        return self._decoder.shows_error
+        return self.decoder.done
 
     async def take(self, data: bytes, events: bytes = b"") -> Failure | None:
         """Decode some bytes, which complete ``events``; gives the failure after which nothing more may be
@@ -59,19 +56,24 @@ class _MeterFeed:
         if may_wait and self._size <= _BATCH and self._last_event not in events:
             return None
         batch, self._undecoded, self._size = b"".join(self._undecoded), [], 0
-        found = await decoded(self._decoder.feed, batch, self._decoder.pending + len(batch))
+        found = await decoded(self.decoder.feed, batch, self.decoder.pending + len(batch))
         if self._meter.feed(found):
             return TOO_LONG
-        failure = failure_in(found)
+        failure = self._failure_in(found)
         if failure is not None and not self._meter.has_output:
             raise AttemptFailed(failure)
         return failure
 
+    def _failure_in(self, events: list[Event]) -> Failure | None:
+        if (failure := failure_in(events)) is not None:
+            self.shows_error = self.decoder.shows_error
+        return failure
+
     def close(self) -> Failure | None:
         """Decode the rest; gives the failure with which the stream ended."""
-        events = [*self._decoder.feed(b"".join(self._undecoded)), *self._decoder.close()]
+        events = [*self.decoder.feed(b"".join(self._undecoded)), *self.decoder.close()]
         self._meter.feed(events)
-        return failure_in(events)
+        return self._failure_in(events)
 
 
 async def pipe(
@@ -106,7 +108,8 @@ async def pipe(
         # a reply that is not whole must not look so
         unsent = splitter.without(unsent, client_format.is_last_event)
         if not meter_feed.shows_error:
-            unsent += _error_event(client_format, public(failure))
+            # after an event that was forwarded in part it begins anew
+            unsent += b"\n\n" + client_format.failure_event(public(failure), meter_feed.decoder)
     else:
         text, unsent = splitter.at(unsent, client_format.is_last_event)
         await sink.write(text)
@@ -115,11 +118,6 @@ async def pipe(
     if meter_feed.is_over and not failure:
         await http.drain(upstream)
     return failure
-
-
-def _error_event(client_format: ClientFormat, failure: Failure) -> bytes:
-    """A failure as an event of its own, even after an event that was forwarded in part."""
-    return b"\n\n" + client_format.encoder(client_format.model, 0).feed([failure])
 
 
 async def _forward_events(

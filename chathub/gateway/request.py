@@ -90,9 +90,10 @@ class GatewayRequest:
     def user_id(self) -> int:
         return self.attempt_owner.user_id
 
-    def add_meter(self, meter: UsageMeter, model: ChatModel) -> None:
-        """Add the meter of a model's attempts: it is settled with the request."""
-        self.meters.append(meter)
+    def add_meter(self, meter: UsageMeter, model: ChatModel, before: UsageMeter | None = None) -> None:
+        """Add the meter of a model's attempts, as the last one or ``before`` another: it is settled with the
+        request."""
+        self.meters.insert(len(self.meters) if before is None else self.meters.index(before), meter)
         meter.model, meter.excluded_keys, meter.left = model, self.excluded_keys, self.left
 
     @property

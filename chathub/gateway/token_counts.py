@@ -44,8 +44,10 @@ _NO_PATH = (404, 405, 501)
 
 
 class TokenCount(NamedTuple):
-    """The response to a client that counts tokens, and the provider's headers that are passed on."""
+    """The response to a client that counts tokens, in Anthropic's format, and the provider's headers that are
+    passed on."""
 
+    tokens: int
     body: bytes
     is_estimated: bool
     headers: Mapping[str, str]
@@ -86,12 +88,12 @@ class TokenCounts:
                 self._running[request.user_id] -= 1
                 self._running += Counter()
             if exchange.body:
-                return TokenCount(exchange.body, is_estimated=False, headers=exchange.passed)
+                return TokenCount(exchange.tokens, exchange.body, is_estimated=False, headers=exchange.passed)
             if failure is not None and _is_told(failure):
                 raise error_for(failure, candidate, exchange.endpoint)
         counts = await self._offload.run(len(client_format.body), counts_of_decoded, client_format)
         tokens = self._token_weights.expected(candidate.model, counts)
-        return TokenCount(encode_count(tokens), is_estimated=True, headers={})
+        return TokenCount(tokens, encode_count(tokens), is_estimated=True, headers={})
 
     async def _try(self, exchange: "_Exchange", candidate: Candidate) -> Failure | None:
         report = self._key_reports.for_request(exchange.user_id, exchange.candidates)
@@ -150,7 +152,7 @@ class _Exchange:
         self._recall = recall
         self.user_id, self.candidates = request.user_id, request.candidates
         self.endpoint: Endpoint | None = None
-        self.body = b""
+        self.tokens, self.body = 0, b""
         self.passed: Mapping[str, str] = {}
 
     async def prepare(self, _: Candidate) -> Trial:
@@ -175,7 +177,7 @@ class _Exchange:
         if isinstance(body, Failure) or tokens is None or not 0 < tokens <= _MOST_TOKENS:
             return Failure.found(UNREADABLE, kind="empty", status=200)
         is_own = endpoint.wire_format == self._format.wire_format
-        self.body = masked(body, at.api_key) if is_own else encode_count(tokens)
+        self.tokens, self.body = tokens, masked(body, at.api_key) if is_own else encode_count(tokens)
         return None
 
     async def _sending(self, at: Endpoint, fetched: Fetched) -> Sending:

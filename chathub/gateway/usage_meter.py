@@ -116,6 +116,11 @@ class UsageMeter(Progress):
         return self._usage.prompt_tokens if self._usage else None
 
     @property
+    def reported_usage(self) -> Usage | None:
+        """The usage as the provider has reported it so far."""
+        return self._usage
+
+    @property
     def end_reason(self) -> str:
         """How the reply ended: the provider's finish reason if it was successful."""
         if self.is_too_long:
@@ -163,6 +168,8 @@ class EventQueue(UsageMeter):
         # bytes of attachments, and how many when events were taken last
         self._attached = self._attached_when_taken = 0
         self._collects = False
+        # its reply goes to the client as it comes: no event waits
+        self.is_forwarded = False
         self._ready = asyncio.Event()
 
     def collect(self, memory: MemoryLease) -> None:
@@ -173,6 +180,8 @@ class EventQueue(UsageMeter):
     def feed(self, events: list[Event]) -> bool:
         left_before, attached_before = self._characters_left, self._attached
         is_enough = super().feed(events)
+        if self.is_forwarded:
+            return is_enough
         # once the client has left, nobody takes them
         given = () if self.left.is_set() else events
         kept = [event for event in given if type(event) not in (Failure, OtherChoice)]

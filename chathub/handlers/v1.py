@@ -19,10 +19,12 @@ async def chat_completions(request: web.Request) -> web.StreamResponse:
     return await respond(request, await off_loop(request, OpenAIClient, body))
 
 
-async def respond(request: web.Request, client_format: ClientFormat) -> web.StreamResponse:
+async def respond(
+    request: web.Request, client_format: ClientFormat, sink: LazyResponse | None = None
+) -> web.StreamResponse:
     """Send the gateway's response, in the client's format."""
     headers = {name.lower(): value for name, value in request.headers.items()}
-    sink = LazyResponse(request)
+    sink = sink or LazyResponse(request)
     body = await request.app[GATEWAY].respond(request[CALLER], client_format, headers, sink)
     return sink.response if body is None else _whole(body, sink)
 

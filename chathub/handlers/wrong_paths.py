@@ -13,7 +13,7 @@ _SLASHES = re.compile(r"/{2,}")
 _LONGEST = 200
 _MESSAGES = "/v1/messages"
 # tails of OpenAI's API that are not here; with them it is a program that called
-_OTHER_TAILS = ("/responses", "/completions")
+_OTHER_TAILS = ("/completions",)
 
 
 class WrongPath(Struct, frozen=True):

@@ -50,6 +50,10 @@ SENTENCES = {
         "无法解析 {provider} 的域名，请检查接口地址或服务器的网络",
         "The host name of {provider} cannot be resolved, please check the base URL or the server's network",
     ),
+    "upstream_no_response_object": (
+        "{provider} 没有 Responses 接口，返回的是 Chat Completions 的回复",
+        "{provider} does not have Responses: it sent a reply of Chat Completions",
+    ),
     "upstream_redirected": (
         "接口地址返回了重定向（HTTP {status}），请填写重定向后的地址",
         "The base URL redirects (HTTP {status}), please enter the address that it leads to",

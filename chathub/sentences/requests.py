@@ -64,7 +64,15 @@ SENTENCES = {
         "Idempotency-Key must be 1 to {most} visible characters",
     ),
     "invalid_request": ("请求无效", "The request is not valid"),
+    "item_unknown": (
+        "{where}指向的输入项没有保存在这里：请发送该项本身（在 AI SDK 中设置 store: false）",
+        "{where} names an item that is not kept here: send the item itself (in the AI SDK set store: false)",
+    ),
     "json_invalid": ("请求体不是有效的 JSON", "The request body is not valid JSON"),
+    "kept_elsewhere": (
+        "{where}指向保存在 OpenAI 的内容，模型 {model} 的提供商无法读取：请发送内容本身",
+        "{where} names what OpenAI keeps, and the provider of model {model} cannot read it: send the content",
+    ),
     "list_empty": ("{where}不能是空数组", "{where} must not be an empty array"),
     "list_too_long": ("{where}最多 {most} 项", "{where} may have {most} items at most"),
     "list_too_short": ("{where}至少 {least} 项", "{where} must have at least {least} items"),
@@ -80,12 +88,20 @@ SENTENCES = {
     ),
     "request_failed": ("请求失败", "The request failed"),
     "request_too_large": ("请求体过大", "The request body is too large"),
+    "stored_file_unsupported": (
+        "{where}指向上传到 OpenAI 的文件，这里无法读取：请用 file_data 或 image_url 发送内容",
+        "{where} names a file that was uploaded to OpenAI: send its content as file_data or image_url",
+    ),
     "too_many_fields": ("请求体最多 {most} 个字段", "The request body may have {most} fields at most"),
     "too_many_parts": (
-        "字段 messages 的内容块和工具调用合计最多 {most} 个",
-        "Field messages may have {most} parts and tool calls together",
+        "{where}的内容块和工具调用合计最多 {most} 个",
+        "{where} may have {most} parts and tool calls together",
     ),
     "too_many_values": ("请求体包含的值过多", "The request body has too many values"),
+    "tool_unsupported": (
+        "{where}的 {tool} 由 OpenAI 自己的 Responses 接口执行，该模型的提供商没有",
+        "{where} is {tool}, a tool of OpenAI's own Responses, which the provider of this model has not",
+    ),
     "url_invalid": (
         "字段 {field} 不是有效的 http/https 地址",
         "Field {field} is no http or https address",

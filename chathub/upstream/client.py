@@ -22,6 +22,7 @@ from chathub.upstream import http
 from chathub.upstream.fetch_media import BUSY, Fetched, FetchFailed, MediaFetcher
 from chathub.upstream.http import Timeouts, bounds_for
 from chathub.upstream.learned_quirks import LearnedQuirks
+from chathub.upstream.learned_responses import LearnedResponses
 from chathub.upstream.local_model.engine import LocalModel
 from chathub.upstream.local_model.process import LocalModelError
 from chathub.upstream.network_failures import TROUBLE, network_failure
@@ -74,6 +75,7 @@ class Client:
         self._timeouts = timeouts
         self._media = MediaFetcher(public)
         self.quirks = LearnedQuirks()
+        self.responses = LearnedResponses()
 
     async def call(
         self,

@@ -35,6 +35,7 @@ OF_THINKING = (
     "thinking_by",
     "levels",
 )
+OF_RESPONSES = ("responses", "encrypts_reasoning")
 
 
 @pytest.mark.parametrize(
@@ -100,10 +101,34 @@ def test_matching_rows_are_merged(host: str, model: str, expected: dict[str, Any
     usual |= {"takes_marks": True} if host.endswith("aliyuncs.com") or "claude" in model else {}
     if host == "generativelanguage.googleapis.com":
         usual = {"most_stops": 5}
-    found = asdict(quirks_of(host, model))
-    assert {name: value for name, value in found.items() if name not in OF_THINKING} == {
-        name: value for name, value in asdict(Quirks(**usual, **expected)).items() if name not in OF_THINKING
-    }
+    others = {*OF_THINKING, *OF_RESPONSES}
+    found, wanted = asdict(quirks_of(host, model)), asdict(Quirks(**usual, **expected))
+    assert all(found[name] == wanted[name] for name in found if name not in others)
+
+
+@pytest.mark.parametrize(
+    ("host", "model", "having", "encrypts"),
+    [
+        ("api.openai.com", "gpt-4o", "offered", False),
+        ("api.openai.com", "gpt-5.2-codex", "offered", True),
+        ("api.openai.com", "codex-mini-latest", "offered", True),
+        ("api.openai.com", "gpt-5-chat-latest", "offered", False),
+        ("x.openai.azure.com", "o4-mini", "offered", True),
+        ("api.x.ai", "grok-4-0709", "offered", True),
+        ("api.x.ai", "grok-4-fast-non-reasoning", "offered", False),
+        ("openrouter.ai", "openai/gpt-5", "offered", True),
+        ("openrouter.ai", "deepseek/deepseek-r1", "offered", False),
+        ("api.groq.com", "openai/gpt-oss-120b", "offered", False),
+        ("api.deepseek.com", "deepseek-chat", "missing", False),
+        ("api.moonshot.cn", "kimi-k2", "missing", False),
+        ("api.siliconflow.cn", "m", "missing", False),
+        ("open.bigmodel.cn", "glm-5", "missing", False),
+        ("relay.example", "gpt-5", "unknown", False),
+    ],
+)
+def test_who_has_responses(host: str, model: str, having: str, encrypts: bool) -> None:
+    found = quirks_of(host, model)
+    assert (found.responses, found.encrypts_reasoning) == (having, encrypts)
 
 
 @pytest.mark.parametrize(

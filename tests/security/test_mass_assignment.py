@@ -92,6 +92,8 @@ STEPS: list[Step] = [
         "/v1/messages/count_tokens",
         {"model": "test-model", "max_tokens": 5, "messages": [{"role": "user", "content": "hi"}]},
     ),
+    ("token", "POST", "/v1/responses", {"model": "test-model", "input": "hi"}),
+    ("token", "POST", "/v1/responses/input_tokens", {"model": "test-model", "input": "hi"}),
 ]
 # these read a body and change nothing, or contact a provider that does not exist
 WITHOUT_STEP = {
@@ -126,7 +128,8 @@ def own_fields(method: str, path: str) -> set[str]:
     (route,) = [route for route in ROUTES if (route.method, route.path) == (method, path)]
     if route.access == "v1":
         # fields of OpenAI's and Anthropic's formats, which are forwarded
-        return {"role", "name", "id", "tools", "tool_choice", "stop", "options", "data", "metadata"}
+        names = {"role", "name", "id", "tools", "tool_choice", "stop", "options", "data", "metadata"}
+        return names | {"reasoning", "text"}
     return {field for kind in world.structs_of(route) for field in kind.__struct_fields__}
 
 

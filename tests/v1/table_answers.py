@@ -175,6 +175,9 @@ def _nth(index: int, text: str, finish: str | None = None) -> bytes:
 
 
 def logprobs(cell: Cell) -> str:
+    if cell.client == "responses":
+        cell.ask(top_logprobs=1)
+        return carried(False)
     if cell.client != "openai":
         return without(cell, "logprobs", "top_logprobs")
     if cell.wire_format == "openai":

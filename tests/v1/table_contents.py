@@ -20,8 +20,9 @@ def text(words: str) -> Fields:
 
 def images(cell: Cell) -> str:
     """An image as data and one by its address, between two texts."""
-    data, address = _images_in("anthropic" if cell.client == "anthropic" else "openai")
-    cell.ask(over=cell.program.hello([text("one"), data, text("two"), address]))
+    data, address = _images_in(_format_of(cell))
+    one, two = (_text_of(cell, words) for words in ("one", "two"))
+    cell.ask(over=cell.program.hello([one, data, two, address]))
     one, two = (
         ({"text": "one"}, {"text": "two"}) if cell.wire_format == "gemini" else map(text, ("one", "two"))
     )
@@ -38,15 +39,29 @@ def cache_markers(cell: Cell) -> str:
             cell.wire_format == "anthropic" and "cache_control" in cell.body["messages"][-1]["content"][-1]
         )
         return "set by ChatHub" if is_marked else NONE
-    cell.ask(over=cell.program.hello([{**text("long"), "cache_control": marker}, text("short")]))
+    marked = {**_text_of(cell, "long"), "cache_control": marker}
+    cell.ask(over=cell.program.hello([marked, _text_of(cell, "short")]))
     if cell.wire_format == cell.program.own_format or cell.wire_format == "anthropic":
         return carried(cell.parts(keeps_markers=True)[0].get("cache_control") == marker)
     assert "cache_control" not in json.dumps(cell.body)
     return NONE
 
 
+def _format_of(cell: Cell) -> str:
+    """The format of a client's parts: ChatHub's own API has those of Chat Completions."""
+    return "openai" if cell.client == "api" else cell.client
+
+
+def _text_of(cell: Cell, words: str) -> Fields:
+    """A text of a client's message."""
+    return {"type": "input_text", "text": words} if cell.client == "responses" else text(words)
+
+
 def _images_in(wire_format: str) -> tuple[Fields, Fields]:
-    if wire_format == "openai":
+    if wire_format == "responses":
+        urls = (f"data:image/png;base64,{PIXEL}", ADDRESS)
+        data, address = ({"type": "input_image", "detail": "auto", "image_url": url} for url in urls)
+    elif wire_format == "openai":
         urls = (f"data:image/png;base64,{PIXEL}", ADDRESS)
         data, address = ({"type": "image_url", "image_url": {"url": url}} for url in urls)
     elif wire_format == "anthropic":
@@ -69,7 +84,7 @@ def _same(parts: list[Any], wanted: list[Any]) -> bool:
 
 
 def pdf(cell: Cell) -> str:
-    content = [text("what is it?"), _file_in("anthropic" if cell.client == "anthropic" else "openai")]
+    content = [_text_of(cell, "what is it?"), _file_in(_format_of(cell))]
     cell.ask(over=cell.program.hello(content))
     part = cell.parts()[-1]
     if cell.wire_format == "gemini":
@@ -82,6 +97,9 @@ def pdf(cell: Cell) -> str:
 
 
 def _file_in(wire_format: str) -> Fields:
+    if wire_format == "responses":
+        data = f"data:application/pdf;base64,{PDF}"
+        return {"type": "input_file", "filename": "a.pdf", "file_data": data}
     if wire_format == "anthropic":
         source = {"type": "base64", "media_type": "application/pdf", "data": PDF}
         return {"type": "document", "source": source}
@@ -94,7 +112,7 @@ def audio(cell: Cell) -> str:
         assert kinds and not any("audio" in str(kind) for kind in kinds)
         return NONE
     sound = {"type": "input_audio", "input_audio": {"data": WAVE, "format": "wav"}}
-    cell.ask(over=cell.program.hello([text("what is it?"), sound]))
+    cell.ask(over=cell.program.hello([_text_of(cell, "what is it?"), sound]))
     part = cell.parts()[-1]
     if cell.wire_format == "gemini":
         return carried(part == {"inlineData": {"mimeType": "audio/wav", "data": WAVE}})

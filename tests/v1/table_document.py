@@ -9,7 +9,7 @@ import documented
 
 DOCS = Path(__file__).resolve().parent.parent.parent / "docs"
 # clients, in the order of the tables
-CLIENTS = ("openai", "anthropic", "api")
+CLIENTS = ("openai", "responses", "anthropic", "api")
 # a row's name → its Chinese name
 ROWS = {
     "system": "系统提示词",

@@ -103,6 +103,8 @@ def _results(cell: Cell) -> list[tuple[Any, str]]:
 
 def tool_choice(cell: Cell) -> str:
     named: Fields = {"type": "function", "function": {"name": "weather"}}
+    if cell.client == "responses":
+        named = {"type": "function", "name": "weather"}
     given: list[Any] = ["auto", "required", "none", named]
     if cell.client == "anthropic":
         given = [{"type": "auto"}, {"type": "any"}, {"type": "none"}, {"type": "tool", "name": "weather"}]
@@ -131,6 +133,9 @@ def _choice(cell: Cell) -> str:
 def structured_output(cell: Cell) -> str:
     if cell.client == "anthropic":
         cell.ask(output_config={"format": {"type": "json_schema", "schema": CITY}})
+    elif cell.client == "responses":
+        cell.reply('{"city": "北京"}')
+        cell.ask(text={"format": {"type": "json_schema", "name": "city", "schema": CITY, "strict": True}})
     else:
         wanted = {"name": "city", "schema": CITY, "strict": True}
         cell.ask(response_format={"type": "json_schema", "json_schema": wanted})
@@ -154,7 +159,8 @@ def json_mode(cell: Cell) -> str:
         kind = anthropic.types.JSONOutputFormatParam.__annotations__["type"]
         assert "json_schema" in str(kind) and "json_object" not in str(kind)
         return NONE
-    cell.ask(response_format={"type": "json_object"})
+    wanted = {"type": "json_object"}
+    cell.ask(**{"text": {"format": wanted}} if cell.client == "responses" else {"response_format": wanted})
     if cell.wire_format == "openai":
         return carried(cell.body["response_format"] == {"type": "json_object"})
     if cell.wire_format == "gemini":
@@ -171,6 +177,9 @@ def effort(cell: Cell) -> str:
         is_thinking = _thinks(cell)
         cell.ask(output_config={"effort": "low"})
         return carried(is_thinking and _effort(cell) == "low")
+    if cell.client == "responses":
+        cell.ask(reasoning={"effort": "low"})
+        return carried(_effort(cell) == "low")
     if not cell.program.has_field("reasoning_effort"):
         return without(cell, "reasoning_effort", "thinking", "reasoning")
     cell.ask(reasoning_effort="low")
@@ -195,20 +204,22 @@ def _effort(cell: Cell) -> str:
 
 
 def stop(cell: Cell) -> str:
+    if cell.client == "responses":
+        return without(cell, "stop", "stop_sequences")
     cell.ask(**{"stop_sequences" if cell.client == "anthropic" else "stop": ["END", "FIN"]})
     name = {"openai": "stop", "anthropic": "stop_sequences", "gemini": "stopSequences"}[cell.wire_format]
     return carried(cell.config.get(name) == ["END", "FIN"])
 
 
 def seed(cell: Cell) -> str:
-    if cell.client == "anthropic":
+    if cell.client in ("anthropic", "responses"):
         return without(cell, "seed")
     cell.ask(seed=7)
     return carried(cell.config.get("seed") == 7)
 
 
 def penalties(cell: Cell) -> str:
-    if cell.client == "anthropic":
+    if cell.client in ("anthropic", "responses"):
         return without(cell, "presence_penalty", "frequency_penalty")
     cell.ask(presence_penalty=0.5, frequency_penalty=-0.25)
     names = ("presence_penalty", "frequency_penalty")

@@ -16,6 +16,7 @@ from table_document import CLIENTS, LANGUAGES, Language, cells_of
 from table_hub import HubProgram
 from table_programs import Program
 from table_requests import REQUESTS
+from table_responses import ResponsesProgram
 from table_sdks import AnthropicProgram, OpenAIProgram
 
 ROWS = REQUESTS | ANSWERS
@@ -59,9 +60,14 @@ def programs(
     own_fields = {name for row in chat.rows for name in codes(row[0])}
     made = {
         "openai": OpenAIProgram(base_url, key),
+        "responses": ResponsesProgram(base_url, key),
         "anthropic": AnthropicProgram(base_url, key),
         "api": HubProgram(base_url, admin["Authorization"].removeprefix("Bearer "), own_fields),
     }
+    # that a provider has no Responses is learned with the first request
+    asked = Cell(made["responses"], "responses", "openai", provider, streams=False)
+    asked.reply()
+    asked.ask()
     yield made
     for program in made.values():
         program.close()

@@ -46,6 +46,7 @@ class AnthropicClient(ClientFormat):
     requests_media = False
     decoder = Decoder
     decode_body = staticmethod(decode_body)
+    without_extras = staticmethod(forwarding.without_extras)
     whole_of = staticmethod(whole_of)
 
     def __init__(self, body: bytes) -> None:

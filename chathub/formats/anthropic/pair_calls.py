@@ -9,8 +9,8 @@ from typing import NamedTuple
 import msgspec
 from msgspec import Raw, Struct
 
+from chathub.formats.call_results import NO_RESULT, ORPHAN
 from chathub.formats.client_request import PARTS_OF_ONE
-from chathub.formats.openai.pair_calls import NO_RESULT, ORPHAN
 from chathub.formats.raw_json import ABSENT, are_same, changed, first_of, items, joined, look, raw
 
 

@@ -103,6 +103,10 @@ FILTERED = frozenset(
         "1301",
         "datainspectionfailed",
         "responsibleaipolicyviolation",
+        "invalidprompt",
+        "biopolicy",
+        "cyberpolicy",
+        "misalignmentpolicyviolation",
     }
 )
 OVERLOADED = frozenset(
@@ -111,6 +115,7 @@ OVERLOADED = frozenset(
         "overloaded",
         "engineoverloadederror",
         "serveroverloaded",
+        "serverisoverloaded",
         "50505",
         "50603",
     }
@@ -202,7 +207,10 @@ _STATUSES = {
     413: "requesttoolarge",
     500: "apierror servererror internal internalservererror",
     504: "timeouterror deadlineexceeded",
-    400: "invalidrequesterror invalidargument contextlengthexceeded badrequest failedprecondition",
+    400: "invalidrequesterror invalidargument contextlengthexceeded badrequest failedprecondition"
+    " invalidimage invalidimageformat invalidbase64image invalidimageurl invalidimagemode imagetoolarge"
+    " imagetoosmall imageparseerror imagefiletoolarge unsupportedimagemediatype emptyimagefile"
+    " failedtodownloadimage imagefilenotfound",
 }
 _STATUS_OF = {word: status for status, listed in _STATUSES.items() for word in listed.split()}
 

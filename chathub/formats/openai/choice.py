@@ -4,42 +4,19 @@ from collections.abc import Iterator
 
 from chathub.formats import loose_json as fields
 from chathub.formats.events import Attachment, Reasoning, State, Text, ToolCallDelta
+from chathub.formats.halves import Halves
 from chathub.formats.openai import attachments, state_fields
 from chathub.schemas.json import JsonObject
 from chathub.text import well_formed
 
 Output = Text | Reasoning | ToolCallDelta | State | Attachment
-# texts by their kind, arguments by the index of their call
-_Key = type[Text] | type[Reasoning] | int
-
-
-class _Halves:
-    """High surrogates at the end of a piece, which wait for their other half in the next piece."""
-
-    def __init__(self) -> None:
-        self.waiting: dict[_Key, str] = {}
-
-    def join(self, key: _Key, text: str) -> str:
-        """``text`` with the half that waited, without one at its own end."""
-        text = self.waiting.pop(key, "") + text
-        if text and "\ud800" <= text[-1] <= "\udbff":
-            self.waiting[key] = text[-1]
-            text = text[:-1]
-        return well_formed(text)
-
-    def rest(self) -> list[Text | Reasoning | ToolCallDelta]:
-        """U+FFFD in place of each half that is still waiting."""
-        waiting, self.waiting = self.waiting, {}
-        return [
-            ToolCallDelta(key, "", "", "\ufffd") if isinstance(key, int) else key("\ufffd") for key in waiting
-        ]
 
 
 class Choice:
     """What has come of one of a response's choices."""
 
     def __init__(self) -> None:
-        self.halves = _Halves()
+        self.halves = Halves()
         self.calls = fields.ToolCalls()
         self.recording = attachments.Recording()
         self.has_output = False

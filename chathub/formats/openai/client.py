@@ -38,6 +38,7 @@ class OpenAIClient(ClientFormat):
     is_last_event = re.compile(rb"(?:^|[\r\n])data: ?\[DONE\]")
     decoder = Decoder
     decode_body = staticmethod(decode_body)
+    without_extras = staticmethod(forwarding.without_extras)
     whole_of = staticmethod(whole_of)
 
     def __init__(self, body: bytes) -> None:

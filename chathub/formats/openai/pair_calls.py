@@ -10,13 +10,9 @@ from typing import Any
 import msgspec
 from msgspec import Raw, Struct
 
+from chathub.formats.call_results import NO_RESULT, ORPHAN, Turn, in_order, results_by_call
 from chathub.formats.client_request import PARTS_OF_ONE
 from chathub.formats.raw_json import ABSENT, changed, first_of, items, joined, look, raw
-
-# the result of a call that has none
-NO_RESULT = "No result: this tool call was not completed."
-# before a result without a call
-ORPHAN = "Result of an earlier tool call:"
 
 
 class _Message(Struct):
@@ -38,7 +34,7 @@ def with_results(messages: list[Raw]) -> list[Raw]:
     """The messages, with the results of all calls directly after them."""
     messages = _with_own_ids(messages)
     looks = [look(each, _message) for each in messages]
-    results = _results_by_call(looks)
+    results = results_by_call(map(_turn, looks))
     used = {number for found in results.values() for number in found.values() if number is not None}
     paired: list[Raw] = []
     for number, (message, found) in enumerate(zip(messages, looks, strict=True)):
@@ -48,7 +44,7 @@ def with_results(messages: list[Raw]) -> list[Raw]:
             paired += _orphan(message, found)
             continue
         paired.append(message)
-        for call_id, place in _in_order(results.get(number, {})):
+        for call_id, place in in_order(results.get(number, {})):
             paired.append(_stand_in(call_id) if place is None else messages[place])
     return paired
 
@@ -85,32 +81,16 @@ def _numbered(calls: list[Raw]) -> tuple[list[Raw], dict[str, list[str]]]:
     return better, own
 
 
-def _results_by_call(looks: list[_Message | None]) -> dict[int, dict[str, int | None]]:
-    """For each message with calls the positions of their results, by the calls' ids; None for none. A result
-    belongs to the nearest message before it that has a call of its id."""
-    results: dict[int, dict[str, int | None]] = {}
-    callers: dict[str, int] = {}
-    for number, found in enumerate(looks):
-        if found is None:
-            continue
-        if found.role == "assistant" and (ids := _call_ids(found.tool_calls)):
-            results[number] = dict.fromkeys(ids)
-            callers |= dict.fromkeys(ids, number)
-        elif found.role == "tool" and (call_id := found.tool_call_id or "") in callers:
-            waiting = results[callers[call_id]]
-            if waiting[call_id] is None:
-                waiting[call_id] = number
-    return results
+def _turn(found: _Message | None) -> Turn:
+    if found is None:
+        return Turn()
+    calls = _call_ids(found.tool_calls) if found.role == "assistant" else []
+    return Turn(calls, (found.tool_call_id or "") if found.role == "tool" else "")
 
 
 def _call_ids(tool_calls: Raw) -> list[str]:
     found = [look(each, _call) for each in items(tool_calls, PARTS_OF_ONE) or []]
     return [each.id for each in found if each and each.id]
-
-
-def _in_order(results: dict[str, int | None]) -> list[tuple[str, int | None]]:
-    """The results as they stand, then the missing ones."""
-    return sorted(results.items(), key=lambda item: (item[1] is None, item[1] or 0))
 
 
 def _stand_in(call_id: str) -> Raw:

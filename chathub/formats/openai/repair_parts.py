@@ -73,7 +73,7 @@ def _repaired_part(part: Raw) -> Raw:
 def _image_part(part: Raw, holder: Raw, name: str, value: Raw) -> Raw:
     """A part with a repaired data URL in one field of its holder; a document in it is no image."""
     url = value_of(value, _text) or ""
-    better = _data_url(url)
+    better = data_url(url)
     if better.startswith(_PDF_URL):
         file = {"filename": UNNAMED, "file_data": better}
         return changed(part, {"type": "file", "file": file, "image_url": None})
@@ -86,7 +86,7 @@ def _image_part(part: Raw, holder: Raw, name: str, value: Raw) -> Raw:
 def _file_part(part: Raw, file: Raw, value: Raw) -> Raw:
     """A part with a repaired document; an image in it is no document."""
     data = value_of(value, _text) or ""
-    better = _data_url(data)
+    better = data_url(data)
     if better.startswith(_IMAGE_URLS):
         return changed(part, {"type": "image_url", "image_url": {"url": better}, "file": None})
     return part if better == data else changed(part, {"file": changed(file, {"file_data": better})})
@@ -103,7 +103,7 @@ def _audio_part(part: Raw, recording: Raw, found: _Audio) -> Raw:
     return changed(part, {"input_audio": changed(recording, changes)}) if changes else part
 
 
-def _data_url(url: str) -> str:
+def data_url(url: str) -> str:
     """A data URL in strict base64, with the media type that its bytes have."""
     head, mark, data = url.partition(",")
     if url[:5].lower() != "data:" or not head.lower().rstrip().endswith(";base64"):

@@ -49,6 +49,9 @@ class Quirks(Struct, frozen=True):
     takes a budget only),
     ``thinks_unasked`` (it thinks unless that is switched off). Gemini's: ``thinking_by`` a budget, or one of
     ``levels``; empty: neither.
+
+    ``responses``: whether the provider has OpenAI's Responses besides Chat Completions; in them a model that
+    ``encrypts_reasoning`` sends it on request.
     """
 
     max_tokens_field: Literal["max_tokens", "max_completion_tokens"] = "max_tokens"
@@ -89,6 +92,8 @@ class Quirks(Struct, frozen=True):
     thinks_unasked: bool = False
     thinking_by: Literal["", "budget", "level"] = ""
     levels: tuple[str, ...] = ("minimal", "low", "medium", "high")
+    responses: Literal["unknown", "offered", "missing"] = "unknown"
+    encrypts_reasoning: bool = False
 
 
 class _Row(NamedTuple):
@@ -108,6 +113,7 @@ _MOONSHOT = ("moonshot.cn", "moonshot.ai", "kimi.com")
 _ARK = ("volces.com", "bytepluses.com")
 _THINKING_SWITCH = (*_DEEPSEEK, *_MOONSHOT, *_ARK, "bigmodel.cn", "z.ai")
 _OPENROUTER = ("openrouter.ai",)
+_XAI = ("x.ai",)
 _FIVE = ("low", "medium", "high", "xhigh", "max")
 
 
@@ -171,6 +177,13 @@ _TABLE = (
     _row(_EVERYWHERE, r"gemini-3\.\d+-pro|gemini-pro-latest", levels=("low", "medium", "high")),
     _row(_EVERYWHERE, r"gemini-.*(image|tts|audio|live|computer|embedding)", thinking_by=""),
     _row(_EVERYWHERE, r"(?i)(gemini|gpt)-.*(image|audio|tts|live|realtime)|-omni\b", gives_media=True),
+    # which API there is
+    _row((*_OPENAI, *_XAI, *_OPENROUTER, "groq.com", "fireworks.ai"), "", responses="offered"),
+    _row((*_DEEPSEEK, *_MOONSHOT, *_GEMINI, "bigmodel.cn", "z.ai"), "", responses="missing"),
+    _row(("siliconflow.cn", "siliconflow.com", "mistral.ai"), "", responses="missing"),
+    _row(_OPENAI, r"^(o\d|gpt-[5-9]|codex)(?![a-z0-9])(?!.*-chat)", encrypts_reasoning=True),
+    _row(_XAI, r"^grok-([4-9]|code)(?!.*non-reasoning)", encrypts_reasoning=True),
+    _row(_OPENROUTER, r"(^|/)(o\d|gpt-[5-9]|grok-4)(?![a-z0-9])(?!.*-chat)", encrypts_reasoning=True),
 )  # fmt: skip
 
 

@@ -9,6 +9,8 @@ of a message again.
 - ``{"gemini": {"signature": …, "call": 0}}``: the thought signature of the tool call with this index, before
   its first fragment; with ``own_id`` the call's id is Gemini's own;
 - ``{"gemini": {"signature": …}}``: that of the text before it; ``alone``: of a part without text;
+- ``{"responses": {"encrypted_content": …}}``: that of the reasoning before it, from a provider that has
+  Responses; ``{"responses_item": {…}}``: an item of the provider's own tools;
 - ``{"openrouter": […]}``: reasoning details, whole or in fragments; null: there are too many to be kept.
 """
 
@@ -150,7 +152,7 @@ def parts_of(content: str, calls: Sequence[ToolCall], state: JsonObject) -> list
 
 def has_state(message: Message) -> bool:
     """Whether a message has a state that came with it: a signature, encrypted reasoning."""
-    own = {"anthropic", "gemini", "openrouter"}
+    own = {"anthropic", "gemini", "openrouter", "responses"}
     return any(own & (thought.state or {}).keys() for thought in message.thoughts)
 
 

@@ -1,0 +1,68 @@
+"""A client of OpenAI's Responses: its request, and the replies it expects."""
+
+import secrets
+import time
+from collections.abc import Callable
+
+import msgspec
+
+from chathub.formats.client_request import ClientRequest
+from chathub.formats.events import Event
+from chathub.formats.responses.decode_request import decode_fields, decode_head, request_of
+from chathub.formats.responses.encode_stream import Encoder, encode_body
+from chathub.formats.responses.forwarded_client import ForwardedClient
+from chathub.formats.responses.head import ResponseHead
+from chathub.formats.responses.references import with_items
+from chathub.formats.responses.tools import ToolNames
+from chathub.schemas.readable import readable
+
+
+class ResponsesClient(ForwardedClient):
+    """A request of ``POST /v1/responses``; ``id`` is that of its response. ``find`` gives an item of an
+    earlier reply by its id; ``keeps_items``: the client may refer to the items of this one.
+
+    Raises:
+        BadRequest: the body is no such request.
+    """
+
+    requests_media = False
+
+    def __init__(self, body: bytes, find: Callable[[str], bytes | None] = lambda _: None) -> None:
+        self.body = body = readable(body)
+        sent = decode_fields(body)
+        head = decode_head(body)
+        self.fields = with_items(sent, find)
+        if self.fields is not sent:
+            self.body = msgspec.json.encode(self.fields)
+        self.keeps_items = bytes(sent.get("store", b"")) != b"false"
+        self.model, self.stream, self.max_tokens = head.model, head.stream, head.max_tokens
+        self.id, self._created = f"resp_{secrets.token_hex(24)}", int(time.time())
+
+    def decode_request(self) -> ClientRequest:
+        return request_of(self.fields)
+
+    def encoder(self, model: str, prompt_tokens: int) -> "_EventEncoder":
+        return _EventEncoder(Encoder(self._head(), ToolNames.of(self.fields), model))
+
+    def encode_body(self, events: list[Event], model: str) -> bytes:
+        return encode_body(events, self._head(), ToolNames.of(self.fields), model)
+
+    def _head(self) -> ResponseHead:
+        return ResponseHead.of(self.fields, self.id, self._created)
+
+
+class _EventEncoder:
+    """Named events as they go over the wire."""
+
+    def __init__(self, encoder: Encoder) -> None:
+        self._encoder = encoder
+
+    def feed(self, events: list[Event]) -> bytes:
+        return _framed(self._encoder.feed(events))
+
+    def end(self) -> bytes:
+        return _framed(self._encoder.end())
+
+
+def _framed(events: list[tuple[str, bytes]]) -> bytes:
+    return b"".join([b"event: %b\ndata: %b\n\n" % (name.encode(), payload) for name, payload in events])

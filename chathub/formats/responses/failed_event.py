@@ -1,0 +1,33 @@
+"""The last event of a forwarded stream that failed on its way."""
+
+import json
+import time
+
+from chathub.formats import sse
+from chathub.formats.events import Failure
+from chathub.formats.responses.decode_stream import Decoder
+from chathub.formats.stream_decoder import StreamDecoder
+from chathub.schemas.json import JsonObject
+
+_NAME = "response.failed"
+# fields that clients require, where the response did not begin with them
+_REQUIRED: JsonObject = {
+    "object": "response",
+    "model": "",
+    "parallel_tool_calls": True,
+    "tool_choice": "auto",
+    "tools": [],
+}
+# the codes that clients know, by our status
+_CODES = {400: "invalid_prompt", 429: "rate_limit_exceeded"}
+
+
+def failed_event(failure: Failure, decoder: StreamDecoder) -> bytes:
+    """``response.failed``, of the response that the stream began with, and with the number that follows."""
+    head = decoder.head if isinstance(decoder, Decoder) else {}
+    number = decoder.number if isinstance(decoder, Decoder) else -1
+    error = {"code": _CODES.get(failure.status, "server_error"), "message": failure.message}
+    response: JsonObject = {"id": "", "created_at": int(time.time()), **_REQUIRED, **head}
+    response |= {"status": "failed", "error": error, "output": [], "usage": None}
+    event = {"type": _NAME, "sequence_number": number + 1, "response": response}
+    return b"event: %b\n" % _NAME.encode() + sse.frame(json.dumps(event).encode())

@@ -1,0 +1,69 @@
+"""Images that the input of a forwarded request names by their address."""
+
+from collections.abc import Callable
+
+import msgspec
+from msgspec import Raw, Struct
+
+from chathub.formats import request_parts
+from chathub.formats.client_request import MESSAGES, PARTS_OF_ONE
+from chathub.formats.messages import File, Image
+from chathub.formats.raw_json import ABSENT, are_same, changed, items, joined, look, value_of
+
+# gives what goes in place of an image; None leaves it
+Replace = Callable[[Image | File], Image | File | None]
+
+
+class _Item(Struct):
+    content: Raw = ABSENT
+    output: Raw = ABSENT
+
+
+class _Part(Struct):
+    type: str = ""
+    image_url: Raw = ABSENT
+
+
+_item = msgspec.json.Decoder(_Item)
+_part = msgspec.json.Decoder(_Part)
+_text = msgspec.json.Decoder(str)
+
+
+def parts_by_address(input: Raw) -> list[Image | File]:
+    """The images by address, each once. Documents by address are for the provider to fetch."""
+    found: dict[Image | File, None] = {}
+    with_replaced(input, lambda part: found.setdefault(part))
+    return list(found)
+
+
+def with_replaced(input: Raw, replace: Replace) -> Raw:
+    """The input with other images in place of those by address."""
+    # most requests have no image: their items are not taken apart
+    if b'"input_image"' not in bytes(input):
+        return input
+    found = items(input, MESSAGES) or []
+    better = [_replaced_in(item, replace) for item in found]
+    return input if are_same(better, found) else joined(better)
+
+
+def _replaced_in(item: Raw, replace: Replace) -> Raw:
+    found = look(item, _item)
+    changes = {}
+    for name in ("content", "output") if found else ():
+        parts = items(getattr(found, name), PARTS_OF_ONE) or []
+        better = [_replaced(part, replace) for part in parts]
+        if not are_same(better, parts):
+            changes[name] = joined(better)
+    return changed(item, changes) if changes else item
+
+
+def _replaced(part: Raw, replace: Replace) -> Raw:
+    found = look(part, _part)
+    if found is None or found.type != "input_image" or memoryview(found.image_url).nbytes > 8192:
+        return part
+    url = value_of(found.image_url, _text) or ""
+    image = replace(Image(url=url)) if url.startswith(("http:", "https:")) else None
+    if not isinstance(image, Image):
+        return part
+    data = request_parts.base64_of(image.data)
+    return changed(part, {"image_url": f"data:{image.media_type};base64,{data}"})
