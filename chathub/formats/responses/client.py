@@ -12,6 +12,7 @@ from chathub.formats.responses.decode_request import decode_fields, decode_head,
 from chathub.formats.responses.encode_stream import Encoder, encode_body
 from chathub.formats.responses.forwarded_client import ForwardedClient
 from chathub.formats.responses.head import ResponseHead
+from chathub.formats.responses.offered_tools import with_offered
 from chathub.formats.responses.references import with_items
 from chathub.formats.responses.tools import ToolNames
 from chathub.schemas.readable import readable
@@ -35,17 +36,18 @@ class ResponsesClient(ForwardedClient):
         if self.fields is not sent:
             self.body = msgspec.json.encode(self.fields)
         self.keeps_items = bytes(sent.get("store", b"")) != b"false"
+        self._translated = with_offered(self.fields)
         self.model, self.stream, self.max_tokens = head.model, head.stream, head.max_tokens
         self.id, self._created = f"resp_{secrets.token_hex(24)}", int(time.time())
 
     def decode_request(self) -> ClientRequest:
-        return request_of(self.fields)
+        return request_of(self._translated)
 
     def encoder(self, model: str, prompt_tokens: int) -> "_EventEncoder":
-        return _EventEncoder(Encoder(self._head(), ToolNames.of(self.fields), model))
+        return _EventEncoder(Encoder(self._head(), ToolNames.of(self._translated), model))
 
     def encode_body(self, events: list[Event], model: str) -> bytes:
-        return encode_body(events, self._head(), ToolNames.of(self.fields), model)
+        return encode_body(events, self._head(), ToolNames.of(self._translated), model)
 
     def _head(self) -> ResponseHead:
         return ResponseHead.of(self.fields, self.id, self._created)
