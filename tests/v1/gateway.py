@@ -3,7 +3,6 @@
 import asyncio
 import socket
 import sys
-from functools import cache
 from importlib.util import LazyLoader, find_spec, module_from_spec
 from typing import Any
 
@@ -30,11 +29,12 @@ PATHS = {
 }
 
 
-@cache
 def official(name: str) -> Any:
     """A provider's own client, or the module's tests are skipped; one for all modules. Its two seconds of
     import come with its first use: they are spent by the one process that runs these tests, not by all that
     collect them."""
+    if name in sys.modules:
+        return sys.modules[name]
     spec = find_spec(name)
     if spec is None or spec.loader is None:
         pytest.skip(f"the official client {name} is not installed", allow_module_level=True)

@@ -14,8 +14,8 @@ from chathub.formats.events import Event, Reasoning, Source, State, Text
 from chathub.formats.failures import error_bodies
 from chathub.formats.halves import Halves
 from chathub.formats.openai.sources import Citations
-from chathub.formats.reasoning import seal
 from chathub.formats.responses.output_items import OutputItem, OutputItems, kind_of
+from chathub.formats.responses.states import is_ours, state_in
 from chathub.formats.stream_decoder import StreamDecoder
 from chathub.schemas.json import JsonObject
 from chathub.text import well_formed
@@ -124,8 +124,8 @@ class ItemDecoder(StreamDecoder):
             if item.said:
                 break
         encrypted = fields.as_string(whole.get("encrypted_content"))
-        if seal.is_sealed(encrypted):
-            self._keep_state(seal.unseal(encrypted), events)
+        if is_ours(encrypted):
+            self._keep_state(state_in(encrypted), events)
         elif encrypted:
             own: JsonObject = {"id": whole.get("id"), "encrypted_content": encrypted}
             self._keep_state({"responses": own}, events)

@@ -128,7 +128,8 @@ def _params(decoded: _Body) -> JsonObject:
         "temperature": decoded.temperature,
         "top_p": decoded.top_p,
         "max_tokens": decoded.max_output_tokens,
-        "parallel_tool_calls": decoded.parallel_tool_calls,
+        # true is the default everywhere, and some providers do not know the field
+        "parallel_tool_calls": False if decoded.parallel_tool_calls is False else None,
         "reasoning_effort": decoded.reasoning.effort if decoded.reasoning else None,
         "response_format": _response_format(decoded.text.format) if decoded.text else None,
     }
