@@ -100,7 +100,7 @@ def _id_of(item: Raw) -> str | None:
 
 
 async def _found(request: web.Request) -> StoredResponse:
-    return await request.app[STORED_RESPONSES].find(request[CALLER], request.match_info["id"])
+    return await request.app[STORED_RESPONSES].find(request[CALLER], request.match_info["response_id"])
 
 
 def _query(request: web.Request, kind: type[T]) -> T:

@@ -207,6 +207,7 @@ NO_BODY = (
     "/refresh",
     "/test",
     "/regenerate",
+    "/cancel",
 )
 # where a login is a header, which needs a preflight: see test_media_forms.py
 FORMS = ("/v1/images/edits", "/v1/audio/transcriptions", "/v1/audio/translations")

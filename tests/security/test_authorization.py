@@ -36,7 +36,7 @@ MATRIX: dict[str, dict[str, Any]] = {
 }
 
 # the object of an id in a path: one user's, or one that all users or administrators may see
-OWN = ("conversation_id", "message_id", "file_id", "key_id", "token_id", "session_id")
+OWN = ("conversation_id", "message_id", "file_id", "key_id", "token_id", "session_id", "response_id")
 SHARED = ("model_id", "provider_id", "user_id", "model", "invite_id", "name")
 # ids in a body or a query: tested below, or without access to another user's object
 TRIED = {

@@ -99,7 +99,7 @@ STEPS: list[Step] = [
 WITHOUT_STEP = {
     ("POST", "/api/chat/stop"),
     ("POST", "/v1/embeddings"),
-    ("POST", "/v1/responses/{id}/cancel"),
+    ("POST", "/v1/responses/{response_id}/cancel"),
     ("POST", "/v1/completions"),
     ("POST", "/v1/rerank"),
     ("POST", "/v1/moderations"),

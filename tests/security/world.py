@@ -121,7 +121,9 @@ async def build_and_close(config: Config) -> World:
     each copy.
     """
     async with Provider() as provider, TestClient(TestServer(create_app(config))) as client:
-        return await build(client, provider, config.database)
+        there = await build(client, provider, config.database)
+        there.owned["response_id"] = await background_response(client, there.headers["owner"])
+        return there
 
 
 def copy(there: World, database: Path, provider: Provider) -> None:
@@ -161,6 +163,15 @@ async def belongings(client: TestClient, owner: Headers) -> dict[str, Any]:
         "session_id": next(login["id"] for login in logins if not login["current"]),
         "user_id": profile["id"],
     }
+
+
+async def background_response(client: TestClient, owner: Headers) -> str:
+    """A stored response that was generated in the background, and can be cancelled."""
+    body = {"model": "test-model", "input": "秘密的输入", "background": True, "stream": True}
+    response = await client.post("/v1/responses", json=body, headers=owner)
+    events = await response.text()
+    assert "response.completed" in events, events
+    return re.findall(r'"id":"(resp_\w+)"', events)[0]
 
 
 def running(provider: Provider) -> None:
@@ -222,6 +233,7 @@ async def refusal(response: ClientResponse) -> tuple[int, str]:
     body = msgspec.json.decode(text)
     if response.url.path.startswith("/v1/"):
         said: str = body["error"]["message"]
-        return response.status, said
+        # a sentence may repeat the id
+        return response.status, re.sub(r"resp_\w+|999999", "…", said)
     assert body["success"] is False and body["error"] == body["message"] != ""
     return response.status, body["error"]
