@@ -12,7 +12,6 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import aiohttp
 from aiohttp import web
 
 from chathub import app_keys, cors, middlewares
@@ -52,7 +51,7 @@ from chathub.providers.affinity import Affinity
 from chathub.providers.availability import Availability
 from chathub.providers.catalog import Catalog
 from chathub.providers.cooldowns import CallerCooldowns
-from chathub.providers.local_provider import LOCAL_MAX_TOKENS, offer_local_model
+from chathub.providers.local_provider import local_model, offer_local_model
 from chathub.providers.resolver import Resolver
 from chathub.replies import saving
 from chathub.replies.attachments import AttachmentKeeper
@@ -72,9 +71,8 @@ from chathub.stored_responses.generating import ResponseGenerator
 from chathub.stored_responses.responses import StoredResponses
 from chathub.upstream import guard
 from chathub.upstream.client import Client
-from chathub.upstream.connections import Connector
+from chathub.upstream.connections import new_session
 from chathub.upstream.http import Timeouts
-from chathub.upstream.local_model.engine import LocalModel
 
 if TYPE_CHECKING:
     from chathub.upstream.local_model.weights import Weights
@@ -195,10 +193,10 @@ async def _providers(app: web.Application, *, local: Weights | None) -> AsyncIte
     await db.write(offer_local_model, local, config.language, clock.now())
     catalog, vault = app[app_keys.CATALOG], app[app_keys.VAULT]
     await catalog.reload()
-    model = _local_model(local) if local else None
+    model, idle = local_model(local) if local else None, config.idle_seconds
     async with (
-        _session(config) as trusted,
-        _session(config, guard.socket_factory(config.upstream_allow_networks)) as public,
+        new_session(idle) as trusted,
+        new_session(idle, guard.socket_factory(config.upstream_allow_networks)) as public,
     ):
         timeouts = Timeouts(config.answer_seconds, config.first_byte_seconds)
         app[app_keys.CLIENT] = Client(trusted, public, model, timeouts)
@@ -282,28 +280,6 @@ async def _upkeep(app: web.Application) -> AsyncIterator[None]:
             *(app[app_keys.LAST_USES].run, app[app_keys.STORED_RESPONSES].remove_old),
         ):
             yield
-
-
-def _local_model(local: Weights) -> LocalModel:
-    return LocalModel(
-        local.path,
-        local.name,
-        context=local.context,
-        max_tokens=LOCAL_MAX_TOKENS,
-        temperature=local.temperature,
-    )
-
-
-def _session(config: Config, factory: guard.SocketFactory | None = None) -> aiohttp.ClientSession:
-    timeout = aiohttp.ClientTimeout(total=None, connect=10, sock_connect=10, sock_read=config.idle_seconds)
-    return aiohttp.ClientSession(
-        connector=Connector(factory),
-        timeout=timeout,
-        cookie_jar=aiohttp.DummyCookieJar(),
-        auto_decompress=False,
-        # bytes of a response (twice as many) that wait to be read
-        read_bufsize=32_768,
-    )
 
 
 async def _end_replies(app: web.Application) -> None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from chathub.database.transaction import Transaction
 from chathub.providers.catalog import LOCAL
 from chathub.sentences import Language, sentence
+from chathub.upstream.local_model.engine import LocalModel
 
 if TYPE_CHECKING:
     # its import costs start time that a server without the built-in model need not spend
@@ -50,3 +51,14 @@ def _insert_provider(tx: Transaction, language: Language, now: int) -> int:
         now=now,
     )
     return inserted[0].id
+
+
+def local_model(weights: Weights) -> LocalModel:
+    """The built-in model, which begins to run with its first request."""
+    return LocalModel(
+        weights.path,
+        weights.name,
+        context=weights.context,
+        max_tokens=LOCAL_MAX_TOKENS,
+        temperature=weights.temperature,
+    )

@@ -41,6 +41,19 @@ class Connector(aiohttp.TCPConnector):
         self._factory = partial(_Protocol, loop=asyncio.get_running_loop())  # type: ignore[assignment]
 
 
+def new_session(idle_seconds: float, factory: SocketFactory | None = None) -> aiohttp.ClientSession:
+    """A session for requests to providers; ``idle_seconds`` is how long one may be silent."""
+    timeout = aiohttp.ClientTimeout(total=None, connect=10, sock_connect=10, sock_read=idle_seconds)
+    return aiohttp.ClientSession(
+        connector=Connector(factory),
+        timeout=timeout,
+        cookie_jar=aiohttp.DummyCookieJar(),
+        auto_decompress=False,
+        # bytes of a response (twice as many) that wait to be read
+        read_bufsize=32_768,
+    )
+
+
 class _Protocol(ResponseHandler):
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         super().__init__(loop)
