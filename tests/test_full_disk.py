@@ -62,8 +62,11 @@ async def hub(connect: Connect, config: Config, provider: Provider) -> Hub:
     await add_model(hub.client, admin, provider.base_url, supports_vision=True)
     events = await stream(hub.client, user, images=[PIXEL], conversation_id="c")
     image = (await messages_of(hub.client, user, "c"))[0]["images"][0]["id"]
+    body = {"model": "test-model", "input": "hi", "store": True}
+    stored = await (await hub.client.post("/v1/responses", json=body, headers=user)).json()
     hub.ids = {
         "provider_id": 1,
+        "response_id": stored["id"],
         "message_id": events[0]["message_id"],
         "conversation_id": "c",
         "file_id": image,
@@ -115,11 +118,12 @@ async def test_administrators_reading_of_others_messages_fails_if_it_cannot_be_a
 async def test_repeated_request_gets_the_stored_reply_on_a_full_disk(hub: Hub, provider: Provider) -> None:
     user = await sign_in(hub.client, "user", "user123")
     first = await chat(hub.client, user, client_message_id="once")
+    sent = len(provider.bodies)
     await hub.fill(full=True)
     again = await chat(hub.client, user, client_message_id="once")
     assert (again[0], again[1]["message_id"]) == (200, first[1]["message_id"])
     assert (await chat(hub.client, user, "etwas anderes", client_message_id="once"))[0] == 409
-    assert len(provider.bodies) == 2
+    assert len(provider.bodies) == sent
 
 
 async def test_access_token_can_read_while_no_file_can_grow(tmp_path: Path, provider: Provider) -> None:

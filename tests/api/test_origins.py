@@ -42,7 +42,7 @@ async def test_preflight_allows_the_headers_of_the_official_clients(
     assert set(headers.split(",")) <= set(allowed)
 
 
-@pytest.mark.parametrize("path", ["/nowhere", "/v1/responses", "/api/conversations/x/y/z"])
+@pytest.mark.parametrize("path", ["/nowhere", "/v1/nothing", "/api/conversations/x/y/z"])
 async def test_preflight_of_an_unknown_path_succeeds_so_that_the_page_can_read_the_404(
     client: TestClient, path: str
 ) -> None:
