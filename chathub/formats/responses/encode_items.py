@@ -5,6 +5,7 @@ the whole item, as it stands in the response at the end.
 """
 
 import io
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -75,7 +76,7 @@ class GrowingText:
         return self._text.getvalue()
 
 
-class OutputItem:
+class OutputItem(ABC):
     """An item that was added at ``index`` of the output, and is not done yet."""
 
     def __init__(self, writer: EventWriter, index: int, item: JsonObject) -> None:
@@ -85,9 +86,9 @@ class OutputItem:
         self._item = item
         writer.send("response.output_item.added", {"output_index": index, "item": item})
 
+    @abstractmethod
     def end(self, status: str) -> Raw:
         """The item is done; ``status`` is ``completed`` or ``incomplete``."""
-        raise NotImplementedError
 
     def _done(self, changes: JsonObject) -> Raw:
         whole = Raw(_encode({**self._item, **changes}))
