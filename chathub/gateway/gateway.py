@@ -82,10 +82,7 @@ class Gateway:
         """
         size = len(client_format.body)
         counts = await self._offload.run(size, most_counts, client_format)
-        needs = await self._offload.run(size, needs_of, client_format.fields, client_format.wire_format)
-        hint = await self._offload.run(size, hint_of, client_format.fields, headers)
-        # nothing is awaited between resolving and registering: the removal of an API key must find the run
-        candidates = self._resolve(caller, client_format.model, Requirements(*needs), hint)
+        candidates = await self._candidates(caller, client_format, headers)
         longest = self._token_weights.longest(candidates.models.values(), counts)
         metered = self._metering.metered(
             caller,
@@ -141,10 +138,7 @@ class Gateway:
         Raises:
             ChatHubError: the request failed.
         """
-        size = len(client_format.body)
-        needs = await self._offload.run(size, needs_of, client_format.fields, client_format.wire_format)
-        hint = await self._offload.run(size, hint_of, client_format.fields, headers)
-        candidates = self._resolve(caller, client_format.model, Requirements(*needs), hint)
+        candidates = await self._candidates(caller, client_format, headers)
         with self._metering.unmetered(caller, candidates) as request:
             recall = partial(self._thoughts.completed, caller.id)
             return await self._token_counts.count(request, client_format, headers, recall)
@@ -217,6 +211,16 @@ class Gateway:
         if failure is not None and not sink.has_ended:
             sink.abort()
         return exchange
+
+    async def _candidates(
+        self, caller: Caller, client_format: ClientFormat, headers: Mapping[str, str]
+    ) -> Candidates:
+        """The candidates of a request. Nothing is awaited between resolving and registering: the removal of
+        an API key must find the run."""
+        size = len(client_format.body)
+        needs = await self._offload.run(size, needs_of, client_format.fields, client_format.wire_format)
+        hint = await self._offload.run(size, hint_of, client_format.fields, headers)
+        return self._resolve(caller, client_format.model, Requirements(*needs), hint)
 
     def _resolve(self, caller: Caller, model: str, requirements: Requirements, hint: str = "") -> Candidates:
         """The candidates of a program's request; an unknown model is a 404."""
