@@ -2,10 +2,10 @@
 
 import time
 from collections.abc import Mapping, Sequence
-from typing import Literal, NamedTuple
+from typing import Literal
 
 from msgspec import Struct
-from msgspec.structs import asdict
+from msgspec.structs import asdict, replace
 
 from chathub.clock import Month
 from chathub.database.rows.budgets import GatewayKind
@@ -77,11 +77,7 @@ def compute_cost(
     written = min(written, prompt - cached)
     kept = min(_count(usage.cache_write_1h_tokens) or 0, written)
     cost = model.prices.cost(prompt, completion, cached, written, kept)
-    savings = model.prices.cost(prompt, completion) - cost
-    paid = _units_paid(model, usage, units)
-    if paid is not None:
-        cost, savings = cost_of_units(paid.units, paid.unit_price), 0
-    return UsageCost(
+    tokens = UsageCost(
         prompt_tokens=prompt,
         completion_tokens=completion,
         reasoning_tokens=min(_count(usage.reasoning_tokens) or 0, completion),
@@ -91,28 +87,21 @@ def compute_cost(
         cache_write_tokens=written,
         cache_write_1h_tokens=kept,
         counted_tokens=prompt - cached + int(cached * model.cached_weight + 0.5) + completion,
-        savings=savings,
-        **(paid or _NO_UNITS)._asdict(),
+        savings=model.prices.cost(prompt, completion) - cost,
     )
+    return _paid_by_units(tokens, model, usage, units)
 
 
-class _UnitsPaid(NamedTuple):
-    unit: str = ""
-    units: int = 0
-    unit_price: int = 0
-
-
-_NO_UNITS = _UnitsPaid()
-
-
-def _units_paid(model: ChatModel, usage: Usage, units: Units | None) -> _UnitsPaid | None:
-    """The units with their price, or None: tokens are paid."""
+def _paid_by_units(tokens: UsageCost, model: ChatModel, usage: Usage, units: Units | None) -> UsageCost:
+    """The usage with the price of its units, if they have one; otherwise its tokens are paid."""
     price = model.units.price_of(units.unit, *units.attributes) if units else None
     if units is None or price is None:
-        return None
+        return tokens
     if (usage.prompt_tokens or usage.completion_tokens) and model.prices.has_any:
-        return None
-    return _UnitsPaid(units.name, min(max(units.count, 0), _MOST_UNITS), price)
+        return tokens
+    count = min(max(units.count, 0), _MOST_UNITS)
+    cost = cost_of_units(count, price)
+    return replace(tokens, cost=cost, savings=0, unit=units.name, units=count, unit_price=price)
 
 
 def _source(prompt: int | None, completion: int | None) -> str:
