@@ -73,6 +73,7 @@ from chathub.upstream import guard
 from chathub.upstream.client import Client
 from chathub.upstream.connections import new_session
 from chathub.upstream.http import Timeouts
+from chathub.upstream.proxies import Proxies
 
 if TYPE_CHECKING:
     from chathub.upstream.local_model.weights import Weights
@@ -199,7 +200,7 @@ async def _providers(app: web.Application, *, local: Weights | None) -> AsyncIte
         new_session(idle, guard.socket_factory(config.upstream_allow_networks)) as public,
     ):
         timeouts = Timeouts(config.answer_seconds, config.first_byte_seconds)
-        app[app_keys.CLIENT] = Client(trusted, public, model, timeouts)
+        app[app_keys.CLIENT] = Client(trusted, public, model, timeouts, Proxies(config.proxies))
         app[app_keys.COOLDOWNS] = cooldowns = CallerCooldowns()
         app[app_keys.AVAILABILITY] = Availability(db, catalog, vault, clock, cooldowns)
         app[app_keys.RESOLVER] = Resolver(

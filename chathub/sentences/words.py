@@ -9,6 +9,8 @@ SENTENCES = {
     "alias": ("别名", "Alias"),
     "amount_of_tokens": ("{count} 个 token", "{count} tokens"),
     "array": ("数组", "an array"),
+    "at_host": ("（{host}）", " ({host})"),
+    "at_host_by_proxy": ("（{host}，经由代理）", " ({host}, through the proxy)"),
     "boolean": ("布尔值", "true or false"),
     "budget_of_cost": ("本月费用额度", "The budget of this month in money"),
     "budget_of_token_cost": ("该访问令牌本月费用额度", "The access token's budget of this month in money"),
@@ -72,6 +74,10 @@ SENTENCES = {
     "parameter": ("参数 {name} ", "Parameter {name}"),
     "password": ("密码", "The password"),
     "provider_text": ("{text}", "{text}"),
+    "proxy_may_help": (
+        "；若这台服务器无法直接访问，管理员可以用 {setting} 设置代理",
+        "; if this server has no direct way there, an administrator can set a proxy with {setting}",
+    ),
     "replies_wait": (
         "已有过多回复未能保存，暂时不接受新的消息，请稍后重试",
         "Too many replies wait to be stored, and no new messages are accepted now, please try again later",
