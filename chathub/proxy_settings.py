@@ -103,7 +103,7 @@ def _sources(environ: Mapping[str, str]) -> list[tuple[str, Source]]:
 def _source(variable: str, text: str) -> Source:
     try:
         # curl takes a host and a port for a proxy of HTTP
-        return Source(ProxyUrl.parse(text if "://" in text else f"http://{text}"), variable)
+        return Source(ProxyUrl.usable(text if "://" in text else f"http://{text}"), variable)
     except ValueError as error:
         raise ValueError(f"{variable}: {error}") from None
 

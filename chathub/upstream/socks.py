@@ -24,10 +24,12 @@ async def connect(proxy: URL, host: str, port: int) -> socket.socket:
         Unreached: there is no connection to the proxy itself.
         OSError: the proxy made no connection.
     """
-    # of an extra
-    from python_socks import ProxyConnectionError, ProxyError, ProxyTimeoutError, ProxyType  # noqa: PLC0415
-    from python_socks.async_.asyncio import Proxy  # noqa: PLC0415
-
+    try:
+        from python_socks import ProxyConnectionError, ProxyError, ProxyTimeoutError, ProxyType  # noqa: PLC0415
+        from python_socks.async_.asyncio import Proxy  # noqa: PLC0415
+    except ImportError as error:
+        # the extra was there when the proxy was set
+        raise Unreached from error
     way = Proxy(ProxyType.SOCKS5, proxy.host or "", proxy.port or 0, proxy.user, proxy.password, rdns=True)
     try:
         return await way.connect(host, port, timeout=_SECONDS)
