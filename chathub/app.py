@@ -194,6 +194,8 @@ async def _providers(app: web.Application, *, local: Weights | None) -> AsyncIte
     await db.write(offer_local_model, local, config.language, clock.now())
     catalog, vault = app[app_keys.CATALOG], app[app_keys.VAULT]
     await catalog.reload()
+    if config.proxies.sources:
+        log.info("requests %s", config.proxies.sentence)
     model, idle = local_model(local) if local else None, config.idle_seconds
     async with (
         new_session(idle) as trusted,

@@ -8,8 +8,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from chathub.config_values import Network
 from chathub.proxy_url import ProxyUrl
+
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 SETTING = "CHATHUB_UPSTREAM_PROXY"
 # in the place of a URL: no proxy, whatever the environment says
@@ -65,6 +66,16 @@ class ProxySettings:
     sources: Mapping[str, Source] = field(default_factory=dict)
     exempt: tuple[Exempt, ...] = ()
     exempts_all: bool = False
+
+    @property
+    def sentence(self) -> str:
+        """What doctor and the log say of it, without passwords."""
+        named = {source.variable: source.proxy.masked for source in self.sources.values()}
+        if not named:
+            return "to providers directly"
+        proxies = ", ".join(f"{proxy} ({variable})" for variable, proxy in named.items())
+        has_exempt = self.exempts_all or self.exempt
+        return f"to providers through {proxies}" + (", but for NO_PROXY" if has_exempt else "")
 
     def proxy_for(self, scheme: str, host: str, port: int) -> ProxyUrl | None:
         """The proxy for a host in its ASCII form, an IPv6 address without its brackets."""

@@ -147,6 +147,7 @@ _FORMS: dict[str, Callable[[Any, Language], str]] = {
     "": _plain,
     "duration": _duration,
     "bytes": _bytes,
+    "if_any": _plain,
     "list": _listed,
     "or": _any_of,
 }

@@ -94,11 +94,11 @@ SENTENCES = {
         "用户名和密码须用百分号编码，各不超过 255 字节，用户名不能含冒号",
         "must have user and password percent-encoded, of at most 255 bytes each, and no colon in the user",
     ),
-    "proxy_url_port": ("端口须为 1 到 65535", "must have a port from 1 to 65535"),
     "proxy_url_not_ascii": (
         "用户名和密码只能含 ASCII 字符",
         "must have a user name and a password in ASCII",
     ),
+    "proxy_url_port": ("端口须为 1 到 65535", "must have a port from 1 to 65535"),
     "proxy_url_scheme": (
         "须以 http://、https://、socks5:// 或 socks5h:// 开头",
         "must begin with http://, https://, socks5:// or socks5h://",

@@ -32,7 +32,7 @@ class Unanswered(aiohttp.ServerDisconnectedError):
         self.reused = reused
 
 
-class ProxyFailed(OSError):
+class ProxyFailed(aiohttp.ClientConnectionError):
     """The proxy on the way to a provider made no connection. ``status`` is that of its response (HTTP), 0 for
     none; ``is_reached``: there was a connection to the proxy itself."""
 

@@ -50,7 +50,7 @@ def network_failure(error: BaseException, way: Way = _UNKNOWN) -> Failure:
         return Failure.found("upstream_address_blocked", kind="unreachable")
     match error:
         case ProxyFailed():
-            return _unreachable(_proxy_code(error), way, {"status": error.status})
+            return _unreachable(_proxy_code(error), Way(way.host), {"status": error.status})
         case NoResponse(seconds=seconds):
             return Failure.found("upstream_no_response", kind="no_response", params={"seconds": seconds})
         case aiohttp.ConnectionTimeoutError():
