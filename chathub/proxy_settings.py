@@ -104,8 +104,8 @@ def _sources(environ: Mapping[str, str]) -> list[tuple[str, Source]]:
         source = _source(SETTING, own)
         return [("http", source), ("https", source)]
     found = []
-    for scheme in ("http", "https"):
-        variable, text = _value(environ, f"{scheme.upper()}_PROXY")
+    for scheme, name in (("http", "HTTP_PROXY"), ("https", "HTTPS_PROXY")):
+        variable, text = _value(environ, name)
         if text:
             found.append((scheme, _source(variable, text)))
     return found
