@@ -93,6 +93,10 @@ SENTENCES = {
         "须以 http://、https://、socks5:// 或 socks5h:// 开头",
         "must begin with http://, https://, socks5:// or socks5h://",
     ),
+    "proxy_url_stars": (
+        "中的密码是星号：地址与原来的不同，须重新输入密码",
+        "has stars for its password: an address other than the stored one needs it again",
+    ),
     "replies_wait": (
         "已有过多回复未能保存，暂时不接受新的消息，请稍后重试",
         "Too many replies wait to be stored, and no new messages are accepted now, please try again later",
