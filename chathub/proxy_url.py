@@ -3,6 +3,7 @@ password."""
 
 import re
 from dataclasses import dataclass
+from importlib.util import find_spec
 from ipaddress import IPv6Address
 from urllib.parse import quote, unquote
 
@@ -63,6 +64,22 @@ class ProxyUrl:
         user, _, password = login.partition(":")
         host, port = _host_and_port(address)
         return cls(scheme, host, port or _PORTS[scheme], _user(user), _decoded(password))
+
+    @classmethod
+    def usable(cls, text: str) -> "ProxyUrl":
+        """As ``parse``, for a proxy that is about to be set: what it needs must be installed.
+
+        Raises:
+            ProxyUrlError: the text is no such URL, or needs an extra.
+        """
+        proxy = cls.parse(text)
+        if proxy.is_socks and find_spec("python_socks") is None:
+            raise ProxyUrlError(Reason("proxy_url_socks_missing"))
+        return proxy
+
+    @property
+    def is_socks(self) -> bool:
+        return self.scheme.startswith("socks")
 
     @property
     def text(self) -> str:
@@ -129,6 +146,9 @@ def _decoded(encoded: str) -> str:
         length = len(text.encode())
     except UnicodeError:
         raise ProxyUrlError(Reason("proxy_url_login")) from None
+    if not text.isascii():
+        # no standard says which bytes they would be
+        raise ProxyUrlError(Reason("proxy_url_not_ascii"))
     if _HALF_ESCAPE.search(encoded) or _CONTROL.search(text) or length > _LONGEST:
         raise ProxyUrlError(Reason("proxy_url_login"))
     return text

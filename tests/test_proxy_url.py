@@ -77,6 +77,8 @@ def test_url_is_read_and_shown_without_its_password(text: str, proxy: ProxyUrl, 
         (f"http://u%3a:{PASSWORD}@proxy", "login"),
         (f"http://u:{PASSWORD}{'a' * 255}@proxy", "login"),
         (f"http://u:{PASSWORD}\ud800@proxy", "login"),
+        (f"http://u:{PASSWORD}é@proxy", "not_ascii"),
+        (f"http://%E4%BD%A0:{PASSWORD}@proxy", "not_ascii"),
     ],
 )
 def test_other_text_is_refused_without_being_repeated(text: str, code: str) -> None:
@@ -87,7 +89,7 @@ def test_other_text_is_refused_without_being_repeated(text: str, code: str) -> N
     assert caught.value.__suppress_context__ or caught.value.__context__ is None
 
 
-LOGINS = st.text(st.characters(codec="utf-8", exclude_categories=["Cc", "Cs"]), max_size=60)
+LOGINS = st.text(st.characters(codec="ascii", exclude_categories=["Cc"]), max_size=60)
 
 
 @given(LOGINS.map(lambda user: user.replace(":", "")), LOGINS)
