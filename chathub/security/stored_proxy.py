@@ -43,7 +43,7 @@ class StoredProxy:
         """What is stored for a text that was entered; what is shown keeps what is stored.
 
         Raises:
-            ProxyUrlError: the text is no URL of a proxy, or has stars and another address.
+            ProxyUrlError: the text is no URL of a proxy that can be used, or has stars and another address.
         """
         if not text:
             return StoredProxy(self.provider_id, text)
@@ -52,6 +52,7 @@ class StoredProxy:
             if proxy.masked != self.shown:
                 raise ProxyUrlError(Reason("proxy_url_stars"))
             return self
+        proxy = ProxyUrl.usable(text)
         new = StoredProxy(self.provider_id, proxy.masked)
         if proxy.masked == proxy.text:
             return new
