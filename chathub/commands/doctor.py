@@ -61,6 +61,7 @@ def examine(config: Config) -> Iterator[Finding]:
     """Everything that can be checked from outside. The configuration has been read already."""
     weight = f"a token read from a provider's cache counts {config.cached_weight:g}"
     yield Finding(True, f"configuration: {config.env}, {config.host}:{config.port}; {weight}")
+    yield Finding(True, f"way out: {config.proxies.sentence}")
     if new := pending_replacement(Path(os.path.realpath(config.database))):
         yield Finding(False, f"database: {new} is about to take its place, which the next start ends")
         return

@@ -19,7 +19,8 @@ from chathub.providers import aliases, entries, key_pool
 from chathub.providers.affinity import Affinity
 from chathub.providers.aliases import Entry, Place
 from chathub.providers.candidates import Candidate, Candidates, record_place, record_target
-from chathub.providers.catalog import LOCAL, Catalog, ChatModel, provider_as_model
+from chathub.providers.catalog import LOCAL, Catalog
+from chathub.providers.chat_model import ChatModel, provider_as_model
 from chathub.providers.cooldowns import LONGEST_NAME, CallerCooldowns
 from chathub.providers.entries import Choices
 from chathub.providers.key_health import KeyHealth, worst

@@ -59,6 +59,7 @@ _ITEM: large_json.Shape = {
         ("type", "id", "status", "role", "call_id", "name", "namespace", "arguments", "input", "action")
         + ("encrypted_content", "result", "output_format", "revised_prompt", "output", "outputs", "results")
         + ("queries", "code", "container_id", "server_label", "operation", "error", "created_by", "tools")
+        + ("execution",)
     ),
 }
 _RESPONSE: dict[str, large_json.Shape] = {
