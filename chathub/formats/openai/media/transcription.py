@@ -13,8 +13,6 @@ from chathub.schemas.json import JsonObject
 
 # tokens of a second of a recording, and of what is said in it, at most
 _HEARD, _SAID = 20, 10
-# a provider cannot have heard more, in seconds
-_LONGEST = 7 * 86_400
 _TEXT_FORMATS = ("text", "srt", "vtt")
 _TRUE = ("true", "1", "True")
 
@@ -75,6 +73,6 @@ def _seconds(told: object) -> float | None:
     """Seconds as a provider tells them: a number, or its text."""
     try:
         seconds = float(told) if isinstance(told, int | float | str) and not isinstance(told, bool) else -1.0
-    except ValueError:
+    except (ValueError, OverflowError):
         return None
-    return min(seconds, _LONGEST) if seconds >= 0 else None
+    return seconds if math.isfinite(seconds) and seconds >= 0 else None
