@@ -41,6 +41,8 @@ class MediaRequest(ABC):
     is_binary = False
     is_text = False
     strips_usage = False
+    # what a provider may charge for any request, in units
+    least: ClassVar[int] = 1
     # how many last events a stream has
     expected = 1
     last_event: ClassVar[bytes]
@@ -69,7 +71,7 @@ class MediaRequest(ABC):
         units = self.units_of(responses)
         if units is None or self.most is None:
             return units
-        return replace(units, count=min(units.count, _MOST_TIMES * max(1, self.most.count)))
+        return replace(units, count=min(units.count, _MOST_TIMES * max(self.least, self.most.count)))
 
     @property
     def requested(self) -> int | None:

@@ -23,6 +23,8 @@ class TranscriptionRequest(MediaRequest):
     kind = "transcription"
     path = "/audio/transcriptions"
     model_types = ("audio",)
+    # a minute
+    least = 60
     last_event = b"transcript.text.done"
     is_last_event = re.compile(rb'"type"\s*:\s*"transcript\.text\.done"')
 
