@@ -125,6 +125,11 @@ def test_tokens_of_a_transcript_are_reported() -> None:
     assert Usage(14, 45, 59) in events and units_in(events) == Units("second", 2)
 
 
+@pytest.mark.parametrize(("word", "streams"), [("true", True), ("TRUE", True), ("on", True), ("0", False)])
+def test_a_stream_is_requested_in_the_words_that_servers_read(word: str, streams: bool) -> None:
+    assert transcription(stream=word).streams is streams
+
+
 def test_a_silent_recording_is_a_whole_transcript() -> None:
     events = streamed(transcription(stream="true"), stream({"type": "transcript.text.done", "text": ""}))
     assert not [event for event in events if isinstance(event, Failure)]

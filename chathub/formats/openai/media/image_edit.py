@@ -13,7 +13,7 @@ from chathub.formats.body_fields import Known, fields_of
 from chathub.formats.client_request import decode, refuse, whole_number
 from chathub.formats.events import Units
 from chathub.formats.forms.encode import FormBody
-from chathub.formats.forms.form import Form, as_number
+from chathub.formats.forms.form import Form, as_number, is_true
 from chathub.formats.openai.media.request import MediaRequest, checked_model
 from chathub.formats.openai.media.stream import as_array
 from chathub.formats.prompt_counts import PromptCounts
@@ -27,7 +27,6 @@ _KNOWN = Known(*_NAMES)
 # tokens of an image that is sent, and of one that is made, at most
 _SEEN, _MADE = 8_000, 16_000
 _IMAGES = ("image", "image[]", "mask", "markup")
-_TRUE = ("true", "1", "True")
 _ATTRIBUTE = re.compile(r"[\w.:-]{1,40}", re.ASCII)
 # where an attribute is left to the provider
 _OPEN = ("", "auto")
@@ -78,14 +77,13 @@ class ImageEditRequest(MediaRequest):
         texts = form.texts(*_NAMES)
         number = as_number(texts, "n", _MOST_IMAGES) or 1
         given = form.files(*_IMAGES)
-        stream = texts.get("stream") in _TRUE
         head = _Head(
             texts.get("model"),
             texts.get("prompt", ""),
             number,
             texts.get("size"),
             texts.get("quality"),
-            stream,
+            is_true(texts, "stream"),
         )
         return cls(form, head, number, max(1, len(given)))
 

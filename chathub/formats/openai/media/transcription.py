@@ -7,14 +7,13 @@ from chathub.formats import loose_json as fields
 from chathub.formats.audio.length import Length, length_of
 from chathub.formats.events import Units
 from chathub.formats.forms.encode import FormBody
-from chathub.formats.forms.form import Form
+from chathub.formats.forms.form import Form, is_true
 from chathub.formats.openai.media.request import MediaRequest, checked_model
 from chathub.schemas.json import JsonObject
 
 # tokens of a second of a recording, and of what is said in it, at most
 _HEARD, _SAID = 20, 10
 _TEXT_FORMATS = ("text", "srt", "vtt")
-_TRUE = ("true", "1", "True")
 
 
 class TranscriptionRequest(MediaRequest):
@@ -31,7 +30,7 @@ class TranscriptionRequest(MediaRequest):
     def __init__(self, form: Form, length: Length) -> None:
         texts = form.texts("model", "stream", "response_format")
         self.model = checked_model(texts.get("model"))
-        self.streams = texts.get("stream") in _TRUE
+        self.streams = is_true(texts, "stream")
         self.is_text = texts.get("response_format") in _TEXT_FORMATS
         self._form, self._length = form, length
         self.most = Units("second", math.ceil(length.most))
@@ -42,14 +41,12 @@ class TranscriptionRequest(MediaRequest):
         """The request in a form.
 
         Raises:
-            BadRequest: it has no model or no file.
+            BadRequest: it has no model, or not one file.
         """
         form.texts("model")
-        file, *others = form.files("file")
+        file = form.file("file")
         length = await length_of(file.extent.size, lambda start, size: form.read_in(file.extent, start, size))
-        more = [other.extent.size for other in others]
-        # of several files the provider chooses one
-        return cls(form, Length(length.seconds, max([length.most, *(size / 1_000 for size in more)])))
+        return cls(form, length)
 
     @property
     def sent(self) -> Units:
