@@ -36,7 +36,7 @@ class StoredProxy:
         if self.sealed is None:
             return self.shown
         url = vault.open(self.sealed, self)
-        _keep_out_of_logs(vault, url)
+        keep_out_of_logs(vault, ProxyUrl.parse(url))
         return url
 
     def entered(self, text: str | None, vault: Vault) -> "StoredProxy":
@@ -47,7 +47,7 @@ class StoredProxy:
         """
         if not text:
             return StoredProxy(self.provider_id, text)
-        proxy = ProxyUrl.parse(text)
+        proxy = ProxyUrl.usable(text)
         if proxy.is_masked:
             if proxy.masked != self.shown:
                 raise ProxyUrlError(Reason("proxy_url_stars"))
@@ -64,7 +64,7 @@ class StoredProxy:
         return self._sealed(url, after) if url and self.sealed is not None else self
 
     def _sealed(self, url: str, vault: Vault) -> "StoredProxy":
-        _keep_out_of_logs(vault, url)
+        keep_out_of_logs(vault, ProxyUrl.parse(url))
         return replace(self, sealed=vault.seal(url, self))
 
 
@@ -74,8 +74,8 @@ def list_sealed(tx: Transaction) -> list[tuple[str, StoredProxy]]:
     return [(slug, proxy) for slug, proxy in proxies if proxy.sealed is not None]
 
 
-def _keep_out_of_logs(vault: Vault, url: str) -> None:
-    proxy = ProxyUrl.parse(url)
-    secret = proxy.password or proxy.user
-    vault.remember(secret)
-    vault.remember(quote(secret, safe=""))
+def keep_out_of_logs(vault: Vault, proxy: ProxyUrl) -> None:
+    """Keep the secret of a proxy out of the logs, decoded and as it stands in the URL."""
+    if secret := proxy.password or proxy.user:
+        vault.remember(secret)
+        vault.remember(quote(secret, safe=""))
