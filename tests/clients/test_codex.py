@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from aiohttp.test_utils import TestClient
 from client import Client
-from codex import Codex, CodexWithCustomTools, CodexWithToolsInInput
+from codex import Codex, CodexWithCustomTools, CodexWithToolSearch, CodexWithToolsInInput
 from gateway import Headers, stats
 from installed import passes
 from scripted import Provider
@@ -19,6 +19,7 @@ from strict_responses import Responses
 PROVIDERS = [OpenAI, Responses, DeepSeek, Anthropic, NewerAnthropic, Gemini]
 CODEX = [Codex, CodexWithCustomTools, CodexWithToolsInInput]
 RUNS = [(codex, kind) for codex in CODEX for kind in PROVIDERS]
+RUNS += [(CodexWithToolSearch, kind) for kind in (OpenAI, Responses, Anthropic, Gemini)]
 
 
 @pytest.mark.parametrize(("codex", "kind"), RUNS, ids=lambda each: each.__name__)
