@@ -17,9 +17,9 @@ def installed(client: Client) -> Path:
     """The program; without it the test is skipped."""
     variable = f"CHATHUB_{client.program.upper()}"
     ours = installing.program(client.runtime, client.program)
-    found = os.environ.get(variable) or shutil.which(client.program) or shutil.which(ours)
+    found = os.environ.get(variable) or shutil.which(ours) or shutil.which(client.program)
     if not found:
-        pytest.skip(f"{client.name} is not installed: not in {variable}, PATH or .clients")
+        pytest.skip(f"{client.name} is not installed: not in {variable}, .clients or PATH")
     return Path(found)
 
 

@@ -1,20 +1,26 @@
 """Install clients in pinned versions into ``.clients``: ``python tests/clients/installing.py [NAME …]``.
 
-The pins are ``package.json`` (node) and ``requirements*.txt`` (each a virtual environment of its own). A name
-is that of a package in ``package.json`` or of a requirements file; without one everything is installed.
+``CHATHUB_CLIENTS`` names another folder. The pins are ``package.json`` (node) and ``requirements*.txt`` (each
+a virtual environment of its own). A name is that of a package in ``package.json`` or of a requirements file;
+without one everything is installed.
 """
 
+import contextlib
 import json
+import os
 import re
+import signal
 import subprocess
 import sys
 import venv
 from pathlib import Path
+from typing import Any
 
 HERE = Path(__file__).parent
-FOLDER = HERE.parents[1] / ".clients"
+FOLDER = Path(os.environ.get("CHATHUB_CLIENTS") or HERE.parents[1] / ".clients").absolute()
 # seconds for the download of everything of one kind
 PATIENCE = 900
+ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 def pins() -> dict[str, str]:
@@ -62,22 +68,48 @@ def _install_packages(packages: list[str]) -> str:
 
 
 def _install_requirements(runtime: str) -> str:
-    if not program(runtime, "python").exists():
-        venv.create(FOLDER / runtime, with_pip=True)
+    if not program(runtime, "pip").exists():
+        venv.create(FOLDER / runtime, clear=True, with_pip=True)
     python = str(program(runtime, "python"))
     return _run(python, "-m", "pip", "install", "-q", "-r", str(HERE / f"{runtime}.txt"))
 
 
 def _run(*command: str) -> str:
-    """Run it; returns the last line of its errors where it failed."""
+    """Run it; returns the last line of its errors where it failed. What it started ends with it."""
     try:
-        ran = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE)
-    except (OSError, subprocess.TimeoutExpired) as error:
+        # a group of its own: pip and npm start programs themselves
+        process = subprocess.Popen(
+            command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, process_group=0
+        )
+    except OSError as error:
         return str(error)
-    return "" if ran.returncode == 0 else (ran.stderr.strip() or "it failed").splitlines()[-1]
+    try:
+        _, errors = process.communicate(timeout=PATIENCE)
+    except subprocess.TimeoutExpired:
+        return f"{command[0]} took longer than {PATIENCE} seconds"
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+    return "" if process.returncode == 0 else (errors.strip() or "it failed").splitlines()[-1]
+
+
+def end_tidily() -> None:
+    """Let a signal that ends this program raise ``SystemExit``, so that it ends first what it has started."""
+    for number in ENDING:
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, _end)
+
+
+def _end(number: int, _frame: Any) -> None:
+    for each in ENDING:
+        # a second one would stop the tidying
+        signal.signal(each, signal.SIG_IGN)
+    sys.exit(128 + number)
 
 
 if __name__ == "__main__":
+    end_tidily()
     reasons = install(sys.argv[1:])
     for runtime, reason in reasons.items():
         print(f"not installed: {runtime}: {reason}")

@@ -2,7 +2,7 @@
 
 ``make clients``, or ``python tests/clients/run.py [--installed] [--only NAME] [--provider NAME]``. Clients
 are installed first, unless ``--installed`` is given. Each has folders of its own, and a proxy that notes each
-request to another host and refuses it. It ends with 1 where a client failed.
+request to another host and refuses it. It ends with 1 where a client failed; a signal ends what it started.
 """
 
 import argparse
@@ -150,6 +150,7 @@ def main() -> int:
     flags.add_argument("--only", action="append", default=[], help="the name of a client begins so")
     flags.add_argument("--provider", action="append", choices=PROVIDERS, default=[])
     given = flags.parse_args()
+    installing.end_tidily()
     reasons = {} if given.installed else installing.install([])
     chosen = [each for each in CLIENTS if each.name.startswith(tuple(given.only) or "")]
     plan = Plan(chosen, given.provider or list(PROVIDERS), reasons)
