@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import tracemalloc
 from typing import Any
 
 import pytest
@@ -12,8 +13,10 @@ from chathub.formats.events import Event, Failure, Finish, Units, Usage
 from chathub.formats.forms.decode import Part
 from chathub.formats.forms.encode import Extent
 from chathub.formats.forms.form import Field, Form
+from chathub.formats.openai.media.completion import CompletionRequest
 from chathub.formats.openai.media.image_edit import ImageEditRequest
 from chathub.formats.openai.media.request import MediaRequest
+from chathub.formats.openai.media.rerank import RerankRequest
 from chathub.formats.openai.media.speech import SpeechRequest
 from chathub.formats.openai.media.transcription import TranscriptionRequest
 
@@ -160,6 +163,41 @@ def test_a_stream_without_its_end_is_a_failure(data: bytes, kind: str) -> None:
 def test_an_error_in_a_200_is_a_failure(body: bytes) -> None:
     (failure,) = transcription().decode_body(body)
     assert isinstance(failure, Failure)
+
+
+# --- texts and ranks
+
+
+@pytest.mark.parametrize(
+    ("prompt", "number"),
+    [("x", 1), ([], 1), ([1, 22, 333], 1), (["x", "y"], 2), ([[1, 2], [3]], 2), (None, 1)],
+)
+def test_each_prompt_of_a_list_gets_its_replies(prompt: Any, number: int) -> None:
+    body = {"model": "m", "prompt": prompt, "n": 3, "best_of": 4}
+    assert CompletionRequest(json.dumps(body).encode()).choices == number * 4
+
+
+@pytest.mark.parametrize(("kind", "field"), [(CompletionRequest, "prompt"), (RerankRequest, "documents")])
+@pytest.mark.parametrize("item", [b"[]", b'{"a":{}}', b'""'])
+def test_a_list_of_very_many_items_is_refused_and_not_built(
+    kind: type[MediaRequest], field: str, item: bytes
+) -> None:
+    body = b'{"model":"m","query":"q","%b":[%b1]}' % (field.encode(), (item + b",") * 500_000)
+    tracemalloc.start()
+    try:
+        with pytest.raises(BadRequest) as caught:
+            kind(body)  # type: ignore[call-arg]
+        assert tracemalloc.get_traced_memory()[1] < 4 * len(body) + 4_000_000
+    finally:
+        tracemalloc.stop()
+    assert (caught.value.reason.code, caught.value.details) == ("list_too_long", {"param": field})
+
+
+@pytest.mark.parametrize("documents", [b'"x"', b"null", b"{}"])
+def test_documents_that_are_no_list_are_refused(documents: bytes) -> None:
+    with pytest.raises(BadRequest) as caught:
+        RerankRequest(b'{"model":"m","query":"q","documents":%b}' % documents)
+    assert caught.value.details == {"param": "documents"}
 
 
 # --- images
