@@ -14,7 +14,7 @@ from chathub.formats.forms.decode import Part
 from chathub.formats.forms.encode import Extent
 from chathub.formats.forms.form import Field, Form
 from chathub.formats.openai.media.completion import CompletionRequest
-from chathub.formats.openai.media.image_edit import ImageEditRequest
+from chathub.formats.openai.media.image_edit import ImageEditRequest, ImageGenerationRequest
 from chathub.formats.openai.media.request import MediaRequest
 from chathub.formats.openai.media.rerank import RerankRequest
 from chathub.formats.openai.media.speech import SpeechRequest
@@ -212,6 +212,16 @@ def edit(**texts: str) -> ImageEditRequest:
     [
         ({}, {"data": [{"url": "x"}]}, Units("image", 1)),
         ({"n": "3"}, {"data": [{"b64_json": "x"}] * 2}, Units("image", 2)),
+        ({"n": "3"}, {"data": []}, Units("image", 0)),
+        ({"n": "3"}, {"created": 1}, Units("image", 3)),
+        ({"n": "3"}, {"data": [{"url": "x"}, {"error": {"code": "x"}}]}, Units("image", 1)),
+        ({"n": "3"}, {"data": [{"url": "x"}] * 900}, Units("image", 30)),
+        (
+            {"batch_size": "2", "image_size": "1x1", "size": "2x2"},
+            {"images": [{"url": "x"}] * 2, "seed": 1},
+            Units("image", 2, ("1x1",)),
+        ),
+        ({}, {"data": [{"url": "x"}], "usage": {"generated_images": 4}}, Units("image", 4)),
         ({"size": "1024x1024", "quality": "high"}, {"data": [{}]}, Units("image", 1, ("1024x1024", "high"))),
         ({"size": "auto", "quality": "auto"}, {"data": [{}]}, Units("image", 1)),
         ({"size": "1x1/low", "quality": "x" * 41}, {"data": [{}], "size": "a b"}, Units("image", 1)),
@@ -245,6 +255,55 @@ def test_a_stream_of_images_ends_with_the_last_of_them() -> None:
     assert not decoder.done
     events = decoder.feed(stream(done))
     assert decoder.done and units_in(events) == Units("image", 2, ("1x1", "low"))
+
+
+@pytest.mark.parametrize(
+    ("fields", "most"),
+    [
+        ({}, 1),
+        ({"n": 2, "batch_size": None}, 2),
+        ({"n": 2, "batch_size": 4}, 4),
+        ({"sequential_image_generation": "disabled"}, 1),
+        ({"sequential_image_generation": "auto"}, 15),
+        (
+            {
+                "sequential_image_generation": "auto",
+                "sequential_image_generation_options": {"max_images": 3},
+            },
+            3,
+        ),
+    ],
+)
+def test_as_many_images_are_reserved_as_may_be_made(fields: dict[str, Any], most: int) -> None:
+    request = ImageGenerationRequest.of_body(json.dumps({"model": "m", "prompt": "p"} | fields).encode())
+    assert request.most.count == most
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"Batch_Size": 4},
+        {"batch_size": 11},
+        {"batch_size": "2"},
+        {"Image_size": "1x1"},
+        {"sequential_image_generation": "auto", "sequential_image_generation_options": {"max_images": 16}},
+        {"image": ["x"] * 101},
+    ],
+)
+def test_other_names_of_numbers_are_checked_too(fields: dict[str, Any]) -> None:
+    with pytest.raises(BadRequest):
+        ImageGenerationRequest.of_body(json.dumps({"model": "m", "prompt": "p"} | fields).encode())
+
+
+@pytest.mark.parametrize("sent", [{"image": "x"}, {"images": [{"image_url": "x"}]}, {"image": ["x", "x"]}])
+def test_images_in_a_body_may_have_megabytes_and_count(sent: dict[str, Any]) -> None:
+    picture = "data:image/png;base64," + "a" * 2_000_000
+    body = json.dumps({"model": "m", "prompt": "p"} | sent).replace('"x"', f'"{picture}"').encode()
+    request = ImageEditRequest.of_body(body)
+    number = body.count(picture.encode())
+    assert 8_000 * number <= request.most_prompt < 8_000 * number + 1_000
+    sent_body = request.body("other", takes_extras=False)
+    assert isinstance(sent_body, bytes) and sent_body.count(picture.encode()) == number
 
 
 @pytest.mark.parametrize("number", ["0", "11", "-1", "1.5", "many", "99999999999999999999"])

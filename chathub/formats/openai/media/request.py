@@ -132,7 +132,8 @@ _SHAPE: large_json.Shape = {
     "duration": None,
     "size": None,
     "quality": None,
-    "data": [{"url": None}],
+    "data": [{"url": None, "error": None}],
+    "images": [{"url": None, "error": None}],
 }
 
 
