@@ -52,6 +52,11 @@ class MediaRequest(ABC):
         """What is used once it is sent, as long as the provider does not tell it."""
         return self.most
 
+    @property
+    def unsupported(self) -> BadRequest:
+        """The error where no provider of the model has the path."""
+        return BadRequest("model_without_path", model=self.model, path=f"/v1{self.path}")
+
     @abstractmethod
     def body(self, model: str, *, takes_extras: bool) -> bytes | FormBody:
         """The body with the name that the model has at its provider."""
