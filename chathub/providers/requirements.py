@@ -13,13 +13,12 @@ from chathub.providers.chat_model import ChatModel
 
 class Requirements(Struct, frozen=True):
     """What a request needs of a model beyond text. ``fields``: what the provider's format must have;
-    ``embeddings``: vectors instead of a chat; ``types``: a model of one of these types instead; ``units``:
-    what is paid by the unit, if it has a price."""
+    ``types``: a model of one of these types instead of one for chats; ``units``: what is paid by the unit, if
+    it has a price."""
 
     images: bool = False
     tools: bool = False
     fields: tuple[str, ...] = ()
-    embeddings: bool = False
     types: tuple[str, ...] = ()
     units: Units | None = None
 
