@@ -64,6 +64,7 @@ from chathub.running.admission import Admission
 from chathub.running.key_reports import KeyReports
 from chathub.running.registry import Registry
 from chathub.security.master_secret import master_secret
+from chathub.security.stored_proxy import keep_out_of_logs
 from chathub.security.token_keys import token_keys
 from chathub.security.vault import Vault, derive
 from chathub.stored_responses import log as response_log
@@ -73,6 +74,7 @@ from chathub.upstream import guard
 from chathub.upstream.client import Client
 from chathub.upstream.connections import new_session
 from chathub.upstream.http import Timeouts
+from chathub.upstream.proxies import Proxies
 
 if TYPE_CHECKING:
     from chathub.upstream.local_model.weights import Weights
@@ -193,13 +195,17 @@ async def _providers(app: web.Application, *, local: Weights | None) -> AsyncIte
     await db.write(offer_local_model, local, config.language, clock.now())
     catalog, vault = app[app_keys.CATALOG], app[app_keys.VAULT]
     await catalog.reload()
+    for source in config.proxies.sources.values():
+        keep_out_of_logs(vault, source.proxy)
+    if config.proxies.sources:
+        log.info("requests %s", config.proxies.sentence)
     model, idle = local_model(local) if local else None, config.idle_seconds
     async with (
         new_session(idle) as trusted,
         new_session(idle, guard.socket_factory(config.upstream_allow_networks)) as public,
     ):
         timeouts = Timeouts(config.answer_seconds, config.first_byte_seconds)
-        app[app_keys.CLIENT] = Client(trusted, public, model, timeouts)
+        app[app_keys.CLIENT] = Client(trusted, public, model, timeouts, Proxies(config.proxies))
         app[app_keys.COOLDOWNS] = cooldowns = CallerCooldowns()
         app[app_keys.AVAILABILITY] = Availability(db, catalog, vault, clock, cooldowns)
         app[app_keys.RESOLVER] = Resolver(

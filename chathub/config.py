@@ -13,9 +13,11 @@ from pathlib import Path
 from typing import Any
 
 from chathub import config_values as values
+from chathub import proxy_settings
 from chathub.config_values import Keep, Network, SmtpServer
 from chathub.errors import StartError
 from chathub.hosts import LOOPBACK
+from chathub.proxy_settings import ProxySettings
 from chathub.sentences import Language
 
 VUE_ORIGINS = (
@@ -43,6 +45,8 @@ class Config:
     local_model: str | None = None
     upstream_allow_hosts: frozenset[str] = frozenset()
     upstream_allow_networks: tuple[Network, ...] = ()
+    # the default way to the providers
+    proxies: ProxySettings = ProxySettings()
     trusted_proxies: tuple[Network, ...] = ()
     timezone: tzinfo = UTC
     # of the sentences at /api, and of mails
@@ -178,7 +182,7 @@ def add_database_flags(parser: argparse.ArgumentParser, default: Any = None) -> 
 def variable_names() -> list[str]:
     """The environment variables that `load` reads."""
     secrets = (f"{name}{ending}" for name in _SECRETS for ending in ("", "_FILE"))
-    return sorted([*_VARIABLES, *secrets, "CHATHUB_UPSTREAM_ALLOW"])
+    return sorted([*_VARIABLES, *secrets, "CHATHUB_UPSTREAM_ALLOW", proxy_settings.SETTING])
 
 
 def load(flags: argparse.Namespace, environ: Mapping[str, str]) -> Config:
@@ -263,6 +267,10 @@ def _allow(flags: argparse.Namespace, environ: Mapping[str, str]) -> dict[str, A
     return {"upstream_allow_hosts": frozenset(hosts), "upstream_allow_networks": tuple(networks)}
 
 
+def _proxies(flags: argparse.Namespace, environ: Mapping[str, str]) -> dict[str, Any]:
+    return {"proxies": proxy_settings.read(environ)}
+
+
 # environment variable → field of Config
 _SECRETS = {"CHATHUB_SECRET_KEY": "secret_key", "CHATHUB_NEW_SECRET_KEY": "new_secret_key"}
 # the label of a setting that has several variables → its reader
@@ -271,6 +279,7 @@ _OTHERS: Mapping[str, Callable[[argparse.Namespace, Mapping[str, str]], dict[str
     "CHATHUB_SECRET_KEY": _secret,
     "CHATHUB_NEW_SECRET_KEY": _new_secret,
     "CHATHUB_UPSTREAM_ALLOW": _allow,
+    proxy_settings.SETTING: _proxies,
 }
 
 

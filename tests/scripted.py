@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import ssl
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Any, Self
 
@@ -44,7 +45,8 @@ class Provider:
     the response was complete.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, tls: ssl.SSLContext | None = None) -> None:
+        self._tls = tls
         self.bodies: list[dict[str, Any]] = []
         self.headers: list[Any] = []
         self.closed = 0
@@ -55,7 +57,7 @@ class Provider:
         self._server = TestServer(app)
 
     async def __aenter__(self) -> Self:
-        await self._server.start_server(shutdown_timeout=0.1)
+        await self._server.start_server(shutdown_timeout=0.1, ssl=self._tls)
         return self
 
     async def __aexit__(self, *exc_info: object) -> None:

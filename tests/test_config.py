@@ -101,11 +101,11 @@ def test_every_variable_sets_only_its_own_field(variable: str) -> None:
 
 def test_every_variable_is_tried_here() -> None:
     # those that set more than one field, or require another one
-    elsewhere = {"CHATHUB_UPSTREAM_ALLOW", "CHATHUB_SMTP_URL"}
+    elsewhere = {"CHATHUB_UPSTREAM_ALLOW", "CHATHUB_UPSTREAM_PROXY", "CHATHUB_SMTP_URL"}
     files = {name for name in variable_names() if name.endswith("_FILE")}
     assert set(variable_names()) == set(VARIABLES) | elsewhere | files
     fields = {field.name for field in dataclasses.fields(Config)}
-    rest = {"upstream_allow_hosts", "upstream_allow_networks", "smtp"}
+    rest = {"upstream_allow_hosts", "upstream_allow_networks", "proxies", "smtp"}
     only_tests = {"save_seconds", "body_seconds"}
     assert {field for _, field, _ in VARIABLES.values()} == fields - rest - only_tests
 

@@ -8,12 +8,12 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-from aiohttp import ClientSession, web
+from aiohttp import ClientSession
 from crashes import Dictation, again, ready
 from processes import ChatHub
-from scripted import Provider, Script
+from scripted import Provider
+from stored import PATH, lacking
 
-PATH = "/v1/responses"
 BODY = {"model": "test-model", "input": "hi", "background": True, "stream": True}
 
 
@@ -26,17 +26,6 @@ async def whole(client: ClientSession, headers: dict[str, str], id: str, after: 
     async with client.get(path, headers=headers) as response:
         assert response.status == 200, await response.text()
         return await response.read()
-
-
-def lacking(script: Script) -> Script:
-    """A provider of chats alone."""
-
-    async def run(request: web.Request) -> web.StreamResponse:
-        if request.path.endswith("/responses"):
-            return web.json_response({"error": {"message": "Not Found"}}, status=404)
-        return await script(request)
-
-    return run
 
 
 async def test_a_killed_server_resumes_every_event_that_its_client_saw(

@@ -14,7 +14,7 @@ from chathub.database.queries import Queries, sql_folder
 from chathub.database.transaction import Transaction
 from chathub.formats.events import Failure, Usage
 from chathub.formats.messages import Attempt, Endpoint
-from chathub.providers.catalog import ChatModel
+from chathub.providers.chat_model import ChatModel
 from chathub.providers.prices import Prices
 
 MODEL = ChatModel("m", 1, "p", "P", "", needs_key=False, prices=Prices.of(1_000_000, 2_000_000))

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from chathub.billing.ledger import UsageCost, compute_cost
 from chathub.formats.events import Usage
-from chathub.providers.catalog import ChatModel
+from chathub.providers.chat_model import ChatModel
 from chathub.providers.prices import Prices
 
 # 2.5 and 10 for a million tokens, as GPT-4o

@@ -204,7 +204,8 @@ def documented(name: str) -> dict[str, tuple[str, str]]:
 
 @pytest.mark.parametrize(("name", "language"), [("errors.zh-CN.md", 0), ("errors.md", 1)])
 def test_documentation_lists_every_code_with_its_sentence(name: str, language: int) -> None:
-    shown = {code: re.sub(r"\{\w+(:\w+)?\}", "…", texts[language]) for code, texts in ERRORS.items()}
+    told = {code: re.sub(r"\{\w+:if_any\}", "", texts[language]) for code, texts in ERRORS.items()}
+    shown = {code: re.sub(r"\{\w+(:\w+)?\}", "…", text) for code, text in told.items()}
     assert {code: row[1] for code, row in documented(name).items()} == shown
 
 

@@ -42,8 +42,8 @@ PACKAGES = [
     ["log", "limits"],
     ["redaction"],
     ["config", "disk"],
-    ["config_values"],
-    ["errors", "clock", "hosts", "offload", "text", "version"],
+    ["config_values", "proxy_settings"],
+    ["errors", "clock", "hosts", "offload", "proxy_url", "text", "version"],
     ["sentences"],
 ]
 WEB_PACKAGES = {"commands", "app", "server", "routes", "middlewares", "cors", "app_keys", "handlers"}
@@ -102,7 +102,7 @@ def test_formats_do_no_io() -> None:
 
 
 def test_upstream_imports_neither_the_database_nor_the_caller() -> None:
-    known = ("upstream", "formats", "redaction", "text", "errors", "sentences")
+    known = ("upstream", "formats", "redaction", "proxy_settings", "proxy_url", "text", "errors", "sentences")
     for path in (CHATHUB / "upstream").rglob("*.py"):
         ours = [name for name in imports_of(path) if name.startswith("chathub.")]
         assert all(name.split(".")[1] in known for name in ours), path

@@ -17,7 +17,7 @@ from chathub.billing.token_weights import TokenWeights
 from chathub.formats import estimates
 from chathub.formats.messages import Attempt, Endpoint, Image, Message
 from chathub.formats.prompt_counts import PromptCounts, counts_of_messages
-from chathub.providers.catalog import ChatModel
+from chathub.providers.chat_model import ChatModel
 
 
 def model(name: str = "m", provider: str = "p") -> ChatModel:

@@ -8,7 +8,7 @@ import pytest
 from chathub.billing.ledger import compute_cost
 from chathub.errors import BadRequest
 from chathub.formats.events import Units, Usage
-from chathub.providers.catalog import ChatModel
+from chathub.providers.chat_model import ChatModel
 from chathub.providers.prices import Prices
 from chathub.providers.unit_prices import UnitPrices
 

@@ -13,7 +13,7 @@ from chathub.billing.ledger import UsageCost, compute_cost
 from chathub.billing.output_rates import OutputRates
 from chathub.formats.events import Units, Usage
 from chathub.formats.messages import Attempt
-from chathub.providers.catalog import ChatModel
+from chathub.providers.chat_model import ChatModel
 from chathub.upstream.failover import Progress
 
 

@@ -13,7 +13,8 @@ from chathub.database.rows.budgets import GatewayKind, LeftReservation
 from chathub.database.transaction import Transaction
 from chathub.formats.events import Units
 from chathub.providers.candidates import Candidates
-from chathub.providers.catalog import Catalog, ChatModel
+from chathub.providers.catalog import Catalog
+from chathub.providers.chat_model import ChatModel
 
 END_REASON = "interrupted"
 

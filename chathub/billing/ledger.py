@@ -12,7 +12,7 @@ from chathub.database.rows.budgets import GatewayKind
 from chathub.database.transaction import Transaction
 from chathub.formats.events import Units, Usage
 from chathub.formats.messages import Attempt
-from chathub.providers.catalog import ChatModel
+from chathub.providers.chat_model import ChatModel
 from chathub.providers.unit_prices import cost_of_units
 
 # a reported count above so many times what a request can have used is no count

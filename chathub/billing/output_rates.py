@@ -13,7 +13,7 @@ from chathub.billing.ledger import UsageCost
 from chathub.database.rows.output_rates import OutputRate
 from chathub.database.transaction import Transaction
 from chathub.formats.messages import Attempt
-from chathub.providers.catalog import ChatModel
+from chathub.providers.chat_model import ChatModel
 
 # tokens per second of a model that is not known, and the replies after which one is known
 _UNKNOWN, _KNOWN = 200.0, 5

@@ -16,7 +16,7 @@ from chathub.database.transaction import Transaction
 from chathub.formats import estimates
 from chathub.formats.messages import Attempt
 from chathub.formats.prompt_counts import PromptCounts
-from chathub.providers.catalog import ChatModel
+from chathub.providers.chat_model import ChatModel
 
 # models that are remembered, and characters of their names
 _MOST, _LONGEST_NAME = 500, 200

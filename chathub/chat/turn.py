@@ -22,7 +22,7 @@ from chathub.formats.prompt_counts import PromptCounts, counts_of_prompt
 from chathub.formats.registry import TAKE_OWN_IMAGES
 from chathub.limits.request_memory import RequestBody
 from chathub.providers.candidates import Candidates
-from chathub.providers.catalog import ChatModel
+from chathub.providers.chat_model import ChatModel
 from chathub.schemas.budgets import Budget
 from chathub.schemas.chats import BULKY, Options, ToolResult
 from chathub.schemas.json import JsonObject

@@ -219,6 +219,7 @@ class Endpoint(Struct, frozen=True):
 
     ``trusted``: no user chose the address; ``local``: the built-in model, whose address is known once it
     runs; ``is_own``: the API key is the caller's, so the provider's sentences about it may be shown.
+    ``proxy_url``: the proxy to go through, if it is trusted; empty for none, None for the default one.
     """
 
     base_url: str
@@ -228,6 +229,7 @@ class Endpoint(Struct, frozen=True):
     local: bool = False
     key_id: int | None = None
     is_own: bool = True
+    proxy_url: str | None = None
 
     def __repr__(self) -> str:
         return f"Endpoint({self.base_url!r}, key_id={self.key_id})"

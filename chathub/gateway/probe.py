@@ -18,7 +18,7 @@ from chathub.formats.messages import Attempt, ChatRequest, Endpoint, Message
 from chathub.formats.registry import format_named
 from chathub.gateway.usage_meter import UsageMeter
 from chathub.providers.candidates import Candidate
-from chathub.providers.catalog import ChatModel
+from chathub.providers.chat_model import ChatModel
 from chathub.upstream import failover
 from chathub.upstream.client import AttemptFailed, Client
 from chathub.upstream.failover import Trial

@@ -10,7 +10,7 @@ from chathub.formats.client_format import ClientFormat, counts_of_decoded
 from chathub.formats.prompt_counts import PromptCounts
 from chathub.gateway.usage_meter import UsageMeter
 from chathub.offload import Offload
-from chathub.providers.catalog import ChatModel
+from chathub.providers.chat_model import ChatModel
 
 # bytes of a body that is decoded only to learn from its report
 _LONGEST_LESSON = 1024 * 1024

@@ -20,7 +20,7 @@ from chathub.gateway.usage_meter import UsageMeter
 from chathub.limits.reply_memory import MemoryLease
 from chathub.providers import key_pool
 from chathub.providers.candidates import Candidates
-from chathub.providers.catalog import ChatModel
+from chathub.providers.chat_model import ChatModel
 
 T = TypeVar("T")
 

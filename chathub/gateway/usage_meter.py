@@ -24,7 +24,7 @@ from chathub.formats.events import (
 from chathub.formats.prompt_counts import PromptCounts
 from chathub.gateway.thought_memory import ThoughtRecorder
 from chathub.limits.reply_memory import MemoryLease
-from chathub.providers.catalog import ChatModel
+from chathub.providers.chat_model import ChatModel
 from chathub.upstream.failover import Progress
 
 # events in a queue, and their characters, above which reading from the provider pauses

@@ -25,7 +25,7 @@ from chathub.formats.messages import Endpoint
 from chathub.gateway import probe
 from chathub.handlers.http import actor, body, json_response, row_id, said
 from chathub.providers import key_pool, model_import
-from chathub.providers.catalog import ChatModel
+from chathub.providers.chat_model import ChatModel
 from chathub.providers.key_pool import KeyFailure
 from chathub.schemas import api_keys, models
 from chathub.schemas.models import ModelImport

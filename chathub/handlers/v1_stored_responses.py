@@ -8,10 +8,10 @@ from msgspec import Raw
 
 from chathub.app_keys import CALLER, CONFIG, STORED_RESPONSES
 from chathub.database.rows.responses import StoredResponse
-from chathub.errors import BadRequest
+from chathub.errors import BadRequest, TooManyRequests
 from chathub.formats.responses.client import ResponsesClient
 from chathub.handlers.http import json_response, streamed
-from chathub.handlers.response_writer import ResponseWriter
+from chathub.handlers.response_writer import ResponseWriter, room_for
 from chathub.handlers.streams import HEADERS
 from chathub.schemas.decode import decode_query
 from chathub.schemas.responses import ItemsPage, Retrieval
@@ -19,6 +19,9 @@ from chathub.stored_responses.request import Wanted
 from chathub.stored_responses.run import StoredRun
 
 T = TypeVar("T")
+
+# bytes of events that are counted as a large response: the last one has all of an output
+_LARGE = 1024 * 1024
 
 
 async def begin(request: web.Request, client_format: ResponsesClient, wanted: Wanted) -> web.StreamResponse:
@@ -120,8 +123,10 @@ async def _follow(request: web.Request, stored: StoredResponse, after: int) -> w
     writer = await ResponseWriter.begin(request, web.StreamResponse(headers=HEADERS))
     try:
         async for data in request.app[STORED_RESPONSES].follow(stored, after):
-            await writer.write(data or ResponsesClient.heartbeat)
+            async with room_for(request, len(data) if len(data) > _LARGE else 0):
+                await writer.write(data or ResponsesClient.heartbeat)
         await writer.end()
-    except ConnectionError:
+    except (ConnectionError, TooManyRequests):
+        # what was sent is not whole, and its client resumes behind it
         writer.abort()
     return writer.response

@@ -12,7 +12,8 @@ from chathub.database.transaction import Transaction
 from chathub.errors import BadRequest
 from chathub.formats.urls import origin
 from chathub.providers import entries
-from chathub.providers.catalog import LOCAL, Catalog, ChatModel
+from chathub.providers.catalog import LOCAL, Catalog
+from chathub.providers.chat_model import ChatModel
 from chathub.providers.cooldowns import LONGEST_NAME, CallerCooldowns
 from chathub.providers.key_health import KeyHealth
 from chathub.security.vault import Binding, Vault, VaultError

@@ -4,7 +4,7 @@ from msgspec import Struct
 
 from chathub.formats.messages import Endpoint
 from chathub.providers.affinity import Affinity
-from chathub.providers.catalog import ChatModel
+from chathub.providers.chat_model import ChatModel
 
 
 class Candidate(Struct, frozen=True):

@@ -6,7 +6,8 @@ from collections.abc import Iterator, Sequence
 from chathub.accounts.caller import Caller
 from chathub.errors import BadRequest
 from chathub.providers.aliases import Choice, Entry
-from chathub.providers.catalog import CHAT_TYPES, Catalog, ChatModel
+from chathub.providers.catalog import CHAT_TYPES, Catalog
+from chathub.providers.chat_model import ChatModel
 
 # the models that a name stands for
 Choices = Sequence[tuple[Choice, ChatModel]]

@@ -8,7 +8,7 @@ from chathub.errors import BadRequest
 from chathub.formats.client_request import refuse
 from chathub.formats.events import Units
 from chathub.formats.registry import format_named
-from chathub.providers.catalog import ChatModel
+from chathub.providers.chat_model import ChatModel
 
 
 class Requirements(Struct, frozen=True):

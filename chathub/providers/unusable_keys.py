@@ -2,7 +2,7 @@
 
 from chathub.database.rows.api_keys import PooledApiKey
 from chathub.errors import BadRequest, ChatHubError, ModelUnavailable, TooManyRequests
-from chathub.providers.catalog import ChatModel
+from chathub.providers.chat_model import ChatModel
 from chathub.providers.key_health import KeyHealth
 from chathub.sentences import Reason
 

@@ -26,7 +26,7 @@ from chathub.formats.prompt_counts import PromptCounts
 from chathub.formats.reasoning.recorder import Recorder
 from chathub.formats.sources import Insertions
 from chathub.limits.reply_memory import MemoryLease
-from chathub.providers.catalog import ChatModel
+from chathub.providers.chat_model import ChatModel
 from chathub.replies.cursor import Cursor, Part, after, merged
 from chathub.replies.followers import Followers
 from chathub.replies.sources import shown

@@ -30,7 +30,7 @@ from chathub.formats.messages import ChatRequest
 from chathub.formats.prompt_counts import PromptCounts, counts_of_prompt
 from chathub.limits.request_memory import BodiesFull, RequestBody, TooManyBodies
 from chathub.providers.candidates import Candidate, Candidates
-from chathub.providers.catalog import ChatModel
+from chathub.providers.chat_model import ChatModel
 from chathub.replies.attachments import AttachmentKeeper
 from chathub.replies.reply import Reply
 from chathub.replies.unstored import UnstoredReplies, reader

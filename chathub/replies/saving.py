@@ -20,7 +20,8 @@ from chathub.database.rows.budgets import LeftReservation
 from chathub.database.rows.messages import InterruptedReply
 from chathub.database.transaction import Transaction
 from chathub.formats.estimates import estimate
-from chathub.providers.catalog import Catalog, ChatModel
+from chathub.providers.catalog import Catalog
+from chathub.providers.chat_model import ChatModel
 from chathub.replies.reply import Reply
 from chathub.sentences import Reason
 

@@ -17,7 +17,7 @@ from chathub.formats.estimates import estimate, estimate_messages
 from chathub.formats.events import Failure
 from chathub.formats.messages import Attempt, ChatRequest, Message
 from chathub.providers.candidates import Candidate, Candidates
-from chathub.providers.catalog import ChatModel
+from chathub.providers.chat_model import ChatModel
 from chathub.replies.reply import Reply
 from chathub.replies.state import ReplyState
 from chathub.running.registry import Registry

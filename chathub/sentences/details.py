@@ -21,6 +21,22 @@ SENTENCES = {
         "The prompt was blocked by the content filter of {provider} ({word})",
     ),
     "provider_error": ("{provider}{error}：{reason}", "{provider}{error}: {reason}"),
+    "proxy_failed": (
+        "代理未能连接到 {provider}{at:if_any}",
+        "The proxy did not connect to {provider}{at:if_any}",
+    ),
+    "proxy_login_refused": (
+        "代理不接受所设置的用户名和密码",
+        "The proxy does not accept the user name and password that are set",
+    ),
+    "proxy_refused": (
+        "代理拒绝连接到 {provider}{at:if_any}（HTTP {status}）",
+        "The proxy refused to connect to {provider}{at:if_any} (HTTP {status})",
+    ),
+    "proxy_unreachable": (
+        "无法连接到设置的代理，因此无法访问 {provider}",
+        "The proxy that is set cannot be reached, so neither can {provider}",
+    ),
     "too_many_addresses": (
         "需要下载的图片和文件不能超过 {most} 个",
         "At most {most} images and files can be fetched for a request",
@@ -33,7 +49,10 @@ SENTENCES = {
         "{provider} 在回复途中出错，回复不完整",
         "{provider} failed during the reply, which is incomplete",
     ),
-    "upstream_connect_timeout": ("连接 {provider} 超时", "The connection to {provider} timed out"),
+    "upstream_connect_timeout": (
+        "连接 {provider}{at:if_any} 超时{hint:if_any}",
+        "The connection to {provider}{at:if_any} timed out{hint:if_any}",
+    ),
     "upstream_encoding_unknown": (
         "{provider} 返回了不支持的压缩格式：{encoding}",
         "{provider} used a compression that is not supported: {encoding}",
@@ -43,12 +62,14 @@ SENTENCES = {
         "{provider} sent an event that is too large",
     ),
     "upstream_host_unresolved": (
-        "无法解析域名 {host}，请检查接口地址或服务器的网络",
-        "The host name {host} cannot be resolved, please check the base URL or the server's network",
+        "无法解析域名 {host}，请检查接口地址或服务器的网络{hint:if_any}",
+        "The host name {host} cannot be resolved, please check the base URL or the server's network"
+        "{hint:if_any}",
     ),
     "upstream_name_unresolved": (
-        "无法解析 {provider} 的域名，请检查接口地址或服务器的网络",
-        "The host name of {provider} cannot be resolved, please check the base URL or the server's network",
+        "无法解析 {provider} 的域名，请检查接口地址或服务器的网络{hint:if_any}",
+        "The host name of {provider} cannot be resolved, please check the base URL or the server's network"
+        "{hint:if_any}",
     ),
     "upstream_no_response_object": (
         "{provider} 没有 Responses 接口，返回的是 Chat Completions 的回复",
@@ -60,7 +81,10 @@ SENTENCES = {
     ),
     "upstream_response_too_large": ("{provider} 返回的数据过大", "{provider} sent too much data"),
     "upstream_stream_compressed": ("{provider} 返回了压缩的数据流", "{provider} compressed its stream"),
-    "upstream_tls_failed": ("与 {provider} 的安全连接失败", "The secure connection to {provider} failed"),
+    "upstream_tls_failed": (
+        "与 {provider}{at:if_any} 的安全连接失败{hint:if_any}",
+        "The secure connection to {provider}{at:if_any} failed{hint:if_any}",
+    ),
     "upstream_undecompressable": (
         "{provider} 返回了无法解压的数据",
         "{provider} sent data that cannot be decompressed",

@@ -74,12 +74,14 @@ def sentence(code: str, language: Language, params: Mapping[str, Param]) -> str:
 
 
 def _part(reason: Reason, language: Language) -> str:
-    """Fill a template; the part after a placeholder's colon says what the value is."""
+    """Fill a template; the part after a placeholder's colon says what the value is. ``if_any``: there may be
+    none."""
     text = ""
     for literal, name, form, _ in string.Formatter().parse(SENTENCES[reason.code][_LANGUAGES[language]]):
         text = _joined(text, literal)
         if name is not None:
-            text = _joined(text, _FORMS[form or ""](reason.params[name], language))
+            value = reason.params.get(name, "") if form == "if_any" else reason.params[name]
+            text = _joined(text, _FORMS[form or ""](value, language))
     return text
 
 
@@ -145,6 +147,7 @@ _FORMS: dict[str, Callable[[Any, Language], str]] = {
     "": _plain,
     "duration": _duration,
     "bytes": _bytes,
+    "if_any": _plain,
     "list": _listed,
     "or": _any_of,
 }

@@ -19,8 +19,8 @@ SENTENCES = {
         "A chain of previous_response_id may have {most} responses at most",
     ),
     "response_cut_off": (
-        "服务器在响应生成时退出，只保留了此前的内容",
-        "The server ended while the response was generated; what had come before is kept",
+        "服务器没能把响应生成完，只保留了此前的内容",
+        "The server could not generate the response to its end; what had come before is kept",
     ),
     "response_not_background": (
         "响应 {id} 不是在后台生成的，不能取消",

@@ -59,5 +59,8 @@ SENTENCES = {
     ),
     "upstream_refused": ("{provider} 拒绝了请求", "{provider} refused the request"),
     "upstream_timeout": ("{provider} 没有及时响应", "{provider} did not respond in time"),
-    "upstream_unreachable": ("无法连接到 {provider}", "{provider} cannot be reached"),
+    "upstream_unreachable": (
+        "无法连接到 {provider}{at:if_any}{hint:if_any}",
+        "{provider}{at:if_any} cannot be reached{hint:if_any}",
+    ),
 }

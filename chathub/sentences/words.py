@@ -9,6 +9,8 @@ SENTENCES = {
     "alias": ("别名", "Alias"),
     "amount_of_tokens": ("{count} 个 token", "{count} tokens"),
     "array": ("数组", "an array"),
+    "at_host": ("（{host}）", " ({host})"),
+    "at_host_by_proxy": ("（{host}，经由代理）", " ({host}, through the proxy)"),
     "boolean": ("布尔值", "true or false"),
     "budget_of_cost": ("本月费用额度", "The budget of this month in money"),
     "budget_of_token_cost": ("该访问令牌本月费用额度", "The access token's budget of this month in money"),
@@ -72,6 +74,43 @@ SENTENCES = {
     "parameter": ("参数 {name} ", "Parameter {name}"),
     "password": ("密码", "The password"),
     "provider_text": ("{text}", "{text}"),
+    "proxy_may_help": (
+        "；若这台服务器无法直接访问，管理员可以用 {setting} 设置代理",
+        "; if this server has no direct way there, an administrator can set a proxy with {setting}",
+    ),
+    "proxy_url_characters": (
+        "不能含有空白、控制字符或反斜杠",
+        "must have no blanks, control characters or backslashes",
+    ),
+    "proxy_url_end": (
+        "主机和端口之后不能有任何内容；密码中的特殊字符须用百分号编码",
+        "must end after host and port; special characters of the password must be percent-encoded",
+    ),
+    "proxy_url_host": (
+        "须含有效的主机名或地址；密码中的特殊字符须用百分号编码",
+        "must name a valid host; special characters of the password must be percent-encoded",
+    ),
+    "proxy_url_login": (
+        "用户名和密码须用百分号编码，各不超过 255 字节，用户名不能含冒号",
+        "must have user and password percent-encoded, of at most 255 bytes each, and no colon in the user",
+    ),
+    "proxy_url_not_ascii": (
+        "用户名和密码只能含 ASCII 字符",
+        "must have a user name and a password in ASCII",
+    ),
+    "proxy_url_port": ("端口须为 1 到 65535", "must have a port from 1 to 65535"),
+    "proxy_url_scheme": (
+        "须以 http://、https://、socks5:// 或 socks5h:// 开头",
+        "must begin with http://, https://, socks5:// or socks5h://",
+    ),
+    "proxy_url_socks_missing": (
+        "SOCKS 代理需要安装扩展：pip install python-socks",
+        "is a proxy of SOCKS, which needs an extra: pip install python-socks",
+    ),
+    "proxy_url_stars": (
+        "中的密码是星号：地址与原来的不同，须重新输入密码",
+        "has stars for its password: an address other than the stored one needs it again",
+    ),
     "replies_wait": (
         "已有过多回复未能保存，暂时不接受新的消息，请稍后重试",
         "Too many replies wait to be stored, and no new messages are accepted now, please try again later",

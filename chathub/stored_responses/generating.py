@@ -12,6 +12,7 @@ from msgspec import Raw, Struct
 from chathub.accounts.caller import Caller
 from chathub.config import Config
 from chathub.database.database import Database
+from chathub.database.errors import DatabaseUnavailable
 from chathub.database.transaction import Transaction
 from chathub.errors import ChatHubError, Unavailable
 from chathub.formats.client_format import ClientFormat
@@ -29,6 +30,8 @@ from chathub.stored_responses.run import Ending, StoredRun
 from chathub.stored_responses.sink import LogSink
 
 logger = logging.getLogger("chathub.responses")
+
+Failure = ChatHubError | DatabaseUnavailable
 
 _SHUTDOWN = Ending("failed", Reason("shutdown_interrupted_reply"))
 _STOPPED = Ending("failed", Reason("reply_stopped"))
@@ -63,8 +66,8 @@ class ResponseGenerator:
         self._config = config
         self._request_memory = request_memory
         self._streams = streams
-        # those that run, by row id; and the task of each, also of those that are not stored yet
-        self.running: dict[int, StoredRun] = {}
+        # those that run, by public id, also those that are not stored yet; and the task of each
+        self.running: dict[str, StoredRun] = {}
         self._tasks: dict[asyncio.Task[None], StoredRun] = {}
         self._is_closed = False
 
@@ -72,13 +75,13 @@ class ResponseGenerator:
         """Begin a response; gives its row id when it is stored.
 
         Raises:
-            ChatHubError: it may not begin; nothing is stored.
+            ChatHubError, DatabaseUnavailable: it may not begin; nothing is stored.
         """
         if self._is_closed:
             raise Unavailable("server_stopping", retry_after=5)
         is_background = beginning.new.is_background
         unfollowed = None if is_background else self._config.unfollowed_seconds
-        run = StoredRun(caller.id, unfollowed, is_shown=is_background)
+        run = self.running[beginning.new.public_id] = StoredRun(caller.id, unfollowed, is_shown=is_background)
         task = self._registry.spawn(self._generate(caller, beginning, run))
         self._tasks[task] = run
         task.add_done_callback(self._tasks.pop)
@@ -101,7 +104,7 @@ class ResponseGenerator:
         fields = _fields_of(beginning.head)
         rewriter = Rewriter(fields, 2 if new.is_background else 0, has_begun=new.is_background)
         sink = LogSink(rewriter, partial(self._append, run))
-        error: ChatHubError | None = None
+        error: Failure | None = None
         try:
             # the body lasts longer than the request that brought it
             body.grow(len(beginning.client_format.body))
@@ -110,7 +113,7 @@ class ResponseGenerator:
                 await self._gateway.respond(caller, beginning.client_format, beginning.headers, sink, begin)
         except asyncio.CancelledError:
             run.ending = run.ending or (_SHUTDOWN if self._is_closed else _STOPPED)
-        except ChatHubError as failure:
+        except (ChatHubError, DatabaseUnavailable) as failure:
             error = failure
         except Exception:
             logger.exception("a stored response failed")
@@ -130,7 +133,6 @@ class ResponseGenerator:
         new = beginning.new._replace(model=request.candidates.requested)
         response_id = await self._db.write(log.begin, new, batch)
         run.id = response_id
-        self.running[response_id] = run
         if batch is not None:
             run.add(batch)
         if not run.begun.done():
@@ -145,34 +147,34 @@ class ResponseGenerator:
         self._gateway.items.remember(run.user_id, run.items.feed(batch.data))
         run.add(batch)
 
-    async def _finish(self, run: StoredRun, beginning: Beginning, error: ChatHubError | None) -> None:
-        if not run.id:
-            failure = error or ChatHubError.of((run.ending or _STOPPED).reason)
-            if not run.begun.done():
-                run.begun.set_exception(failure)
-            return
+    async def _finish(self, run: StoredRun, beginning: Beginning, error: Failure | None) -> None:
         try:
-            if not run.is_over:
+            if not run.id:
+                run.fail(error or ChatHubError.of((run.ending or _STOPPED).reason))
+            elif not run.is_over:
                 await self._cut(run, run.id, beginning, error)
-        except Exception:
-            # the next start of the server ends it
-            logger.exception("the end of a stored response could not be stored")
+        except Exception as failure:
+            # it is ended when it is read next, or at the next start of the server
+            unknown = not isinstance(failure, DatabaseUnavailable)
+            logger.warning("the end of a stored response could not be stored: %s", failure, exc_info=unknown)
+            run.fail(failure)
         finally:
-            self.running.pop(run.id, None)
+            del self.running[beginning.new.public_id]
             run.end()
 
     async def _cut(
-        self, run: StoredRun, response_id: int, beginning: Beginning, error: ChatHubError | None
+        self, run: StoredRun, response_id: int, beginning: Beginning, error: Failure | None
     ) -> None:
         """End a response that is not whole. Where no client has seen anything of it, nothing is kept: its
         client gets the error."""
         if run.last < 0 and not run.is_shown and run.ending is None:
-            run.error = error or ChatHubError("internal_error")
+            run.fail(error or ChatHubError("internal_error"))
             await self._db.write_with_retry(_delete, response_id)
             return
         ending = run.ending or (Ending("failed", error.reason) if error else _BROKEN)
         head = msgspec.json.decode(beginning.head.response(beginning.new.model, "in_progress"))
         run.add(await self._db.write_with_retry(log.cut, response_id, ending.status, ending.reason, head))
+        run.is_over = True
 
 
 def _fields_of(head: ResponseHead) -> Mapping[str, Any]:

@@ -96,6 +96,27 @@ def read(tx: Transaction, response_id: int) -> Iterator[Batch]:
         after = rows[-1].last
 
 
+def read_some(tx: Transaction, response_id: int, after: int) -> list[Batch]:
+    """The events behind a sequence number, but not much more than a block of them."""
+    found: list[Batch] = []
+    size = 0
+    while size < _BLOCK and (
+        row := tx.one(tx.q.responses.list_events, response_id=response_id, after=after, most=1)
+    ):
+        found.append(unpacked(row))
+        size += len(found[-1].data)
+        after = row.last
+    return found
+
+
+def find_end(tx: Transaction, response_id: int) -> int | None:
+    """The sequence number of the last event of a response that has ended; None for another."""
+    stored = tx.one(tx.q.responses.get, response_id=response_id)
+    if stored is None or not stored.has_ended:
+        return None
+    return tx.all(tx.q.responses.find_last, response_id=response_id)[0].last
+
+
 def response_so_far(tx: Transaction, response_id: int) -> JsonObject:
     """The response of a log that has not ended."""
     output = Output()
@@ -128,7 +149,7 @@ def last_batch(response: JsonObject, number: int, status: str, reason: Reason) -
 def cut(tx: Transaction, response_id: int, status: str, reason: Reason, head: JsonObject) -> Batch:
     """End a response before it is whole, with its output so far; gives its last event. ``head`` is the
     response if no event has come yet."""
-    rows = tx.all(tx.q.responses.get_last_events, response_id=response_id)
+    rows = tx.all(tx.q.responses.find_last, response_id=response_id)
     number = rows[0].last + 1 if rows else 0
     batch = last_batch(response_so_far(tx, response_id) or head, number, status, reason)
     end(tx, response_id, batch, status)
@@ -139,9 +160,17 @@ def recover(tx: Transaction) -> int:
     """End the responses that the last end of the server cut off; gives how many these were."""
     unfinished = tx.all(tx.q.responses.list_in_progress)
     for stored in unfinished:
-        if tx.all(tx.q.responses.get_last_events, response_id=stored.id):
-            cut(tx, stored.id, "failed", Reason("response_cut_off"), {})
-        else:
-            # no client knows of it
-            tx.run(tx.q.responses.delete_unless_continued, response_id=stored.id)
+        end_left(tx, stored)
     return len(unfinished)
+
+
+def end_left(tx: Transaction, stored: StoredResponse) -> None:
+    """End a response that nothing generates any more, unless that was done meanwhile."""
+    found = tx.one(tx.q.responses.get, response_id=stored.id)
+    if found is None or found.has_ended:
+        return
+    if tx.all(tx.q.responses.find_last, response_id=stored.id):
+        cut(tx, stored.id, "failed", Reason("response_cut_off"), {})
+    else:
+        # no client knows of it
+        tx.run(tx.q.responses.delete_unless_continued, response_id=stored.id)

@@ -1,6 +1,7 @@
 """The stored responses of users: found, followed, cancelled, deleted, and removed when they are old."""
 
 import asyncio
+import contextlib
 import secrets
 from collections.abc import AsyncIterator, Callable, Mapping
 from functools import partial
@@ -11,6 +12,7 @@ from chathub.accounts.caller import Caller
 from chathub.clock import Clock
 from chathub.config import Config
 from chathub.database.database import Database
+from chathub.database.errors import DatabaseUnavailable
 from chathub.database.rows.responses import StoredResponse
 from chathub.database.transaction import Transaction
 from chathub.errors import BadRequest, Conflict, NotFound
@@ -21,16 +23,14 @@ from chathub.providers.catalog import Catalog
 from chathub.providers.entries import may_use
 from chathub.schemas.json import JsonObject
 from chathub.stored_responses import history, log
-from chathub.stored_responses.events import Batch
+from chathub.stored_responses.following import follow
 from chathub.stored_responses.generating import Beginning, ResponseGenerator
-from chathub.stored_responses.log import NewResponse, unpacked
+from chathub.stored_responses.log import NewResponse
 from chathub.stored_responses.request import Wanted, body_of, packed_items, unpacked_items
 from chathub.stored_responses.run import CANCELLED, StoredRun
 
 # responses that one chain may have
 _LONGEST_CHAIN = 500
-# rows of a log that are read at once
-_ROWS = 16
 # responses that are removed in one write; seconds between two of them, and between two rounds
 _REMOVED, _PAUSE, _ROUND = 20, 0.05, 600
 _DAY = 86_400_000
@@ -155,7 +155,13 @@ class StoredResponses:
         return stored
 
     async def _find(self, caller: Caller, public_id: str) -> StoredResponse | None:
-        stored = await self._db.fetch_one(self._db.q.responses.find, public_id=public_id, user_id=caller.id)
+        find = partial(self._db.fetch_one, self._db.q.responses.find, public_id=public_id, user_id=caller.id)
+        stored = await find()
+        if stored is not None and not stored.has_ended and self.running(stored) is None:
+            # its end could not be stored then, and perhaps can be now
+            with contextlib.suppress(DatabaseUnavailable):
+                await self._db.write(log.end_left, stored)
+            stored = await find()
         return stored if stored is not None and self._may_read(caller, stored.model) else None
 
     def _may_read(self, caller: Caller, model: str) -> bool:
@@ -174,38 +180,13 @@ class StoredResponses:
         row = await self._db.fetch_one(self._db.q.responses.get_input, response_id=stored.id)
         return await self._offload.run(len(row.input), unpacked_items, row.input) if row else []
 
-    async def follow(self, stored: StoredResponse, after: int) -> AsyncIterator[bytes]:
-        """The events behind a sequence number until the end; empty bytes while there are none for a while.
-
-        Nothing is queued for a slow client: it gets what it has not read from the disk.
-        """
-        run = self.running(stored)
-        while True:
-            # first the end, then the log: what comes in between is in it
-            has_ended = run is None or run.has_ended
-            batches = run.newer(after) if run else None
-            if batches is None:
-                # the blocks of an ended response are large
-                batches = await self._read(stored.id, after, 1 if has_ended else _ROWS)
-            for batch in batches:
-                yield batch.after(after)
-                after = batch.last
-            if batches:
-                continue
-            if run is None or has_ended:
-                return
-            if not await run.wait(self._config.heartbeat_seconds):
-                yield b""
-
-    async def _read(self, response_id: int, after: int, most: int) -> list[Batch]:
-        rows = await self._db.fetch_all(
-            self._db.q.responses.list_events, response_id=response_id, after=after, most=most
-        )
-        return [unpacked(row) for row in rows]
+    def follow(self, stored: StoredResponse, after: int) -> AsyncIterator[bytes]:
+        """The events behind a sequence number until the end; see ``following.follow``."""
+        return follow(self._db, stored, self.running(stored), after, self._config.heartbeat_seconds)
 
     def running(self, stored: StoredResponse) -> StoredRun | None:
         """The run of a response that has not ended."""
-        return self._generator.running.get(stored.id)
+        return self._generator.running.get(stored.public_id)
 
     # --- end
 
@@ -238,9 +219,13 @@ class StoredResponses:
         """Remove the responses that are older than they are kept, and the deleted ones that nothing continues
         any more, a few at a time."""
         while True:
-            before = self._clock.month().certain - self._config.responses_days * _DAY
-            removed = await self._db.write(_remove_old, before)
+            removed = await self.remove_some()
             await asyncio.sleep(_PAUSE if removed else _ROUND)
+
+    async def remove_some(self) -> int:
+        """Remove a few of these; gives how many."""
+        before = self._clock.month().certain - self._config.responses_days * _DAY
+        return await self._db.write(_remove_old, before)
 
 
 def _current(tx: Transaction, stored: StoredResponse) -> JsonObject:

@@ -4,7 +4,6 @@ import asyncio
 from collections import deque
 from typing import NamedTuple
 
-from chathub.errors import ChatHubError
 from chathub.formats.responses.references import ItemReader
 from chathub.gateway.request import GatewayRequest
 from chathub.replies.followers import Followers
@@ -29,7 +28,7 @@ _UNFOLLOWED = Ending("cancelled", Reason("reply_unfollowed"))
 class StoredRun:
     """A response that is generated. ``begun`` is done with its row ``id`` (0 until then) when it is stored.
     ``is_shown``: a client has the head of its stream, so that a failure is an event; ``is_over``: its last
-    event is stored.
+    event is stored; ``error`` is why it could not be stored, or not be ended.
     """
 
     def __init__(self, user_id: int, unfollowed_seconds: float | None, *, is_shown: bool) -> None:
@@ -44,7 +43,7 @@ class StoredRun:
         self.begun.add_done_callback(lambda done: done.cancelled() or done.exception())
         self.request: GatewayRequest | None = None
         self.ending: Ending | None = None
-        self.error: ChatHubError | None = None
+        self.error: Exception | None = None
         self.has_ended = False
         self.last = -1
         self._followers = Followers()
@@ -129,8 +128,14 @@ class StoredRun:
             if self.request is not None:
                 self.request.stop()
 
+    def fail(self, error: Exception) -> None:
+        """It is not stored, or its end is not: this is the error of those who wait for it."""
+        self.error = error
+        if not self.begun.done():
+            self.begun.set_exception(error)
+
     def end(self) -> None:
-        """It has ended, and is stored."""
+        """It has ended."""
         self.has_ended = True
         self._forget_unfollowed()
         self._followers.wake()

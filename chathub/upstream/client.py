@@ -18,6 +18,7 @@ from chathub.formats.quirks import learning
 from chathub.formats.quirks.table import Quirks
 from chathub.formats.registry import ProviderFormat, format_named
 from chathub.formats.stream_decoder import UNREADABLE
+from chathub.proxy_settings import ProxySettings
 from chathub.upstream import http
 from chathub.upstream.fetch_media import BUSY, Fetched, FetchFailed, MediaFetcher
 from chathub.upstream.http import Timeouts, bounds_for
@@ -27,6 +28,7 @@ from chathub.upstream.local_model.engine import LocalModel
 from chathub.upstream.local_model.process import LocalModelError
 from chathub.upstream.network_failures import TROUBLE, network_failure
 from chathub.upstream.payloads import WhenSent
+from chathub.upstream.proxies import Proxies, Way, raise_refusal
 from chathub.upstream.read_response import Keep, Taker, read, taking
 
 # how often one request is sent, each time with other quirks
@@ -60,8 +62,8 @@ class AttemptFailed(Exception):
 
 
 class Client:
-    """Sends requests to providers. Users' URLs have an HTTP session of their own, so that a pooled connection
-    cannot bypass the guard."""
+    """Sends requests to providers; users' URLs have a session of their own, so that no pooled connection
+    bypasses the guard."""
 
     def __init__(
         self,
@@ -69,11 +71,13 @@ class Client:
         public: aiohttp.ClientSession,
         local: LocalModel | None,
         timeouts: Timeouts = _USUAL,
+        proxies: Proxies | None = None,
     ) -> None:
         self._trusted = trusted
         self._public = public
         self._local = local
         self._timeouts = timeouts
+        self._proxies = proxies or Proxies(ProxySettings())
         self._media = MediaFetcher(public)
         self.quirks = LearnedQuirks()
         self.responses = LearnedResponses()
@@ -120,10 +124,7 @@ class Client:
         Raises:
             AttemptFailed: the endpoint cannot be reached, or responds with anything else.
         """
-        try:
-            response = await self._post(request, endpoint, when_sent)
-        except TROUBLE as error:
-            raise AttemptFailed(network_failure(error)) from None
+        response = await self._post(request, endpoint, when_sent)
         try:
             if response.status >= 300:
                 raise AttemptFailed(await http.read_failure(response, request.body))
@@ -142,13 +143,14 @@ class Client:
             AttemptFailed: it gave no list of models.
         """
         session = self._session_for(endpoint)
-        try:
-            async with session.get(url, headers=headers, allow_redirects=False) as response:
-                if response.status >= 300:
-                    raise AttemptFailed(await http.read_failure(response))
-                body = await http.whole_body(response, http.LISTING)
-        except TROUBLE as error:
-            raise AttemptFailed(network_failure(error)) from None
+        async with (
+            self._way_to(endpoint, url) as way,
+            session.get(url, headers=headers, proxy=way.proxy_url, allow_redirects=False) as response,
+        ):
+            raise_refusal(way, response)
+            if response.status >= 300:
+                raise AttemptFailed(await http.read_failure(response))
+            body = await http.whole_body(response, http.LISTING)
         if isinstance(body, Failure):
             raise AttemptFailed(body)
         body = masked(body, endpoint.api_key)
@@ -218,8 +220,21 @@ class Client:
     async def _post(
         self, request: UpstreamRequest, endpoint: Endpoint, when_sent: WhenSent
     ) -> aiohttp.ClientResponse:
-        session = self._session_for(endpoint)
-        return await http.post(session, request, self._timeouts, when_sent, reuse=not endpoint.local)
+        post = partial(http.post, self._session_for(endpoint), request, self._timeouts, when_sent)
+        async with self._way_to(endpoint, request.url) as way:
+            response = await post(reuse=not endpoint.local, proxy=way.proxy_url)
+            raise_refusal(way, response)
+            return response
+
+    @asynccontextmanager
+    async def _way_to(self, endpoint: Endpoint, url: str) -> AsyncIterator[Way]:
+        """The way of a request to an endpoint; network trouble within the block is an ``AttemptFailed``."""
+        way = Way()
+        try:
+            way = await self._proxies.way_to(endpoint, url)
+            yield way
+        except TROUBLE as error:
+            raise AttemptFailed(network_failure(error, way)) from None
 
     def _session_for(self, endpoint: Endpoint) -> aiohttp.ClientSession:
         return self._trusted if endpoint.trusted else self._public

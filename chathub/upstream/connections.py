@@ -1,4 +1,4 @@
-"""Connections to providers: aiohttp's, with further bounds and further errors.
+"""Connections to providers: aiohttp's, with further bounds and further errors, and through proxies of SOCKS.
 
 A provider may be any server. Before the head of a response only a limited number of informational responses
 is read (RFC 9110, 15.2: any number is allowed), in slices, for each is parsed on the event loop; data on an
@@ -13,6 +13,7 @@ from typing import Any
 import aiohttp
 from aiohttp.client_proto import ResponseHandler
 
+from chathub.upstream import socks
 from chathub.upstream.guard import SocketFactory
 
 # informational responses before the real one: 103 Early Hints may come a few times
@@ -31,6 +32,16 @@ class Unanswered(aiohttp.ServerDisconnectedError):
         self.reused = reused
 
 
+class ProxyFailed(aiohttp.ClientConnectionError):
+    """The proxy on the way to a provider made no connection. ``status`` is that of its response (HTTP), 0 for
+    none; ``is_reached``: there was a connection to the proxy itself."""
+
+    def __init__(self, status: int = 0, *, is_reached: bool = True) -> None:
+        super().__init__("the proxy made no connection")
+        self.status = status
+        self.is_reached = is_reached
+
+
 class Connector(aiohttp.TCPConnector):
     """Connects to providers; ``factory`` makes the sockets where addresses are guarded."""
 
@@ -40,12 +51,48 @@ class Connector(aiohttp.TCPConnector):
         # aiohttp has no other way to choose the protocol; a test fails if it does not use this any more
         self._factory = partial(_Protocol, loop=asyncio.get_running_loop())  # type: ignore[assignment]
 
+    async def _create_proxy_connection(
+        self,
+        req: aiohttp.ClientRequest,
+        traces: list[Any],
+        timeout: aiohttp.ClientTimeout,  # noqa: ASYNC109
+    ) -> tuple[asyncio.BaseTransport, ResponseHandler]:
+        """As aiohttp does, and through proxies of SOCKS.
+
+        Raises:
+            ProxyFailed: the connection did not come as far as the provider.
+        """
+        proxy = req.proxy
+        assert proxy is not None
+        try:
+            if not socks.is_socks(proxy):
+                return await super()._create_proxy_connection(req, traces, timeout)
+            return await self._wrap_existing_connection(
+                self._factory,
+                timeout=timeout,
+                req=req,
+                sock=await socks.connect(proxy, req.host, req.port or 0),
+                ssl=self._get_ssl_context(req),
+                server_hostname=req.host if req.is_ssl() else None,
+            )
+        except aiohttp.ClientHttpProxyError as error:
+            raise ProxyFailed(status=error.status) from error
+        except aiohttp.ClientConnectorError as error:
+            if (error.host, error.port) == (req.host, req.port):
+                # the proxy has connected to the provider
+                raise
+            raise ProxyFailed(is_reached=False) from error
+        except (aiohttp.ClientError, OSError) as error:
+            is_reached = not isinstance(error, socks.Unreached)
+            raise ProxyFailed(is_reached=is_reached) from error
+
 
 def new_session(idle_seconds: float, factory: SocketFactory | None = None) -> aiohttp.ClientSession:
     """A session for requests to providers; ``idle_seconds`` is how long one may be silent."""
     timeout = aiohttp.ClientTimeout(total=None, connect=10, sock_connect=10, sock_read=idle_seconds)
     return aiohttp.ClientSession(
         connector=Connector(factory),
+        request_class=socks.TunnelledRequest,
         timeout=timeout,
         cookie_jar=aiohttp.DummyCookieJar(),
         auto_decompress=False,

@@ -79,9 +79,10 @@ async def post(
     when_sent: WhenSent,
     *,
     reuse: bool = True,
+    proxy: str | None = None,
 ) -> aiohttp.ClientResponse:
     """The response to a POST once its head is here. ``when_sent`` is called when the connection is there and
-    the request is sent; ``reuse``: whether the connection may be kept.
+    the request is sent; ``reuse``: whether the connection may be kept; ``proxy``: the URL of a proxy.
 
     The request is sent once. It is sent again only if it went over a reused connection that ended at once and
     before a byte of a response: the provider had closed that connection before.
@@ -93,11 +94,11 @@ async def post(
     """
     began = time.monotonic()
     try:
-        return await _post(session, request, timeouts, when_sent, reuse)
+        return await _post(session, request, timeouts, when_sent, reuse, proxy)
     except Unanswered as error:
         if not error.reused or time.monotonic() - began > _STALE:
             raise
-        return await _post(session, request, timeouts, when_sent, reuse=False)
+        return await _post(session, request, timeouts, when_sent, reuse=False, proxy=proxy)
 
 
 async def _post(
@@ -106,12 +107,13 @@ async def _post(
     timeouts: Timeouts,
     when_sent: WhenSent,
     reuse: bool,
+    proxy: str | None,
 ) -> aiohttp.ClientResponse:
     # the built-in model's engine says that it keeps its connections, and closes them
     headers = request.headers if reuse else {**request.headers, "Connection": "close"}
     form = request.form
     body = BytesBody(request.body, when_sent) if form is None else FilledForm(form, when_sent)
-    send = partial(session.post, request.url, data=body, headers=headers, allow_redirects=False)
+    send = partial(session.post, request.url, data=body, headers=headers, proxy=proxy, allow_redirects=False)
     usual = session.timeout
     if request.is_media:
         # a file may take any time on its way: only silence is bounded

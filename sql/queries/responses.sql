@@ -34,6 +34,9 @@ WHERE response_id = :response_id AND last > :after ORDER BY last LIMIT :most
 -- name: get_last_events
 SELECT first, last, data FROM response_events WHERE response_id = :response_id ORDER BY last DESC LIMIT 1
 
+-- name: find_last
+SELECT last FROM response_events WHERE response_id = :response_id ORDER BY last DESC LIMIT 1
+
 -- name: delete_events
 DELETE FROM response_events WHERE response_id = :response_id
 

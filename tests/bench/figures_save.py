@@ -60,7 +60,7 @@ def _begin(tx: Transaction, count: int) -> list[Reply]:
     from chathub.chat.begin_turn import begin_turn
     from chathub.chat.turn import BranchPoint, NewTurn, Prompt
     from chathub.clock import Clock
-    from chathub.providers.catalog import ChatModel
+    from chathub.providers.chat_model import ChatModel
     from chathub.providers.prices import Prices
     from chathub.replies.reply import Reply
 

@@ -1,5 +1,6 @@
 """Codex, which speaks Responses only. The model's name decides which tools it offers, and how."""
 
+import sys
 from pathlib import Path
 
 from client import NOTE, Command, Hub, Task
@@ -25,6 +26,11 @@ base_url = "{base_url}/v1"
 env_key = "HUB_KEY"
 wire_api = "responses"
 """
+TOOLS_ON_REQUEST = """
+[mcp_servers.home]
+command = "{python}"
+args = ["{server}"]
+"""
 PATCH = """*** Begin Patch
 *** Update File: note.txt
 @@
@@ -41,6 +47,7 @@ class Codex:
     package = "@openai/codex"
     runtime = "node"
     program = "codex"
+    settings = SETTINGS
     # the name that it calls the model by, where it is not the hub's
     model = ""
 
@@ -53,7 +60,7 @@ class Codex:
         return Task(turns, [str(len(NOTE.encode())), "写好了 <&>"], {"note.txt": "写好了 <&>\n"})
 
     def command(self, program: Path, hub: Hub, home: Path) -> Command:
-        settings = SETTINGS.replace("{model}", f'"{hub.model}"').replace("{base_url}", hub.base_url)
+        settings = self.settings.replace("{model}", f'"{hub.model}"').replace("{base_url}", hub.base_url)
         (home / "config.toml").write_text(settings)
         flags = ("--skip-git-repo-check", "--dangerously-bypass-approvals-and-sandbox")
         environment = {"CODEX_HOME": str(home), "HUB_KEY": hub.token}
@@ -85,3 +92,20 @@ class CodexWithToolsInInput(Codex):
         edit = f"await tools.apply_patch({PATCH!r}); text('edited');"
         turns: list[Call] = [("call_1", "exec", {"input": count}), ("call_2", "exec", {"input": edit})]
         return Task(turns, [str(len(NOTE.encode())), "edited"], {"note.txt": "写好了 <&>\n"})
+
+
+class CodexWithToolSearch(Codex):
+    """With a server of tools, which a newer model gets only when it searches for them."""
+
+    name = "Codex (tool search)"
+    model = "gpt-5.5"
+    settings = SETTINGS + TOOLS_ON_REQUEST.replace("{python}", sys.executable).replace(
+        "{server}", str(Path(__file__).parent / "programs" / "note_tools.py")
+    )
+
+    def task(self, workplace: Path) -> Task:
+        turns: list[Call] = [
+            ("call_1", "tool_search", {"query": "note"}),
+            ("call_2", "write_note", {"text": "写好了 <&>\n"}),
+        ]
+        return Task(turns, ["write_note", "written"], {"note.txt": "写好了 <&>\n"})

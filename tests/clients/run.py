@@ -21,7 +21,12 @@ import installing  # noqa: E402
 from aider import Aider  # noqa: E402
 from claude_code import ClaudeCode  # noqa: E402
 from client import Client, Hub, Outside, Place, tool_loop  # noqa: E402
-from codex import Codex, CodexWithCustomTools, CodexWithToolsInInput  # noqa: E402
+from codex import (  # noqa: E402
+    Codex,
+    CodexWithCustomTools,
+    CodexWithToolSearch,
+    CodexWithToolsInInput,
+)
 from gateway import Headers, add, post, token  # noqa: E402
 from libraries import LIBRARIES  # noqa: E402
 from llm_tool import Llm, LlmWithResponses  # noqa: E402
@@ -38,6 +43,7 @@ CLIENTS: list[Client] = [
     Codex(),
     CodexWithCustomTools(),
     CodexWithToolsInInput(),
+    CodexWithToolSearch(),
     ClaudeCode(),
     Opencode(),
     OpencodeWithResponses(),

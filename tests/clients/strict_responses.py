@@ -48,11 +48,13 @@ ITEMS = {
     "function_call_output": ({"call_id", "output", "id", "status"}, "fc"),
     "custom_tool_call": ({"call_id", "name", "namespace", "input", "id", "status"}, "ctc"),
     "custom_tool_call_output": ({"call_id", "output", "id", "status"}, "ctc"),
+    "tool_search_call": ({"call_id", "execution", "arguments", "id", "status"}, "tsc"),
+    "tool_search_output": ({"call_id", "execution", "tools", "id", "status"}, "tso"),
     "additional_tools": ({"role", "tools", "id"}, "at"),
 }
 # the fields of each kind of tool beside its type
 TOOLS = {
-    "function": {"name", "description", "parameters", "strict"},
+    "function": {"name", "description", "parameters", "strict", "defer_loading"},
     "custom": {"name", "description", "format"},
     "namespace": {"name", "description", "tools"},
     "tool_search": {"execution", "description", "parameters"},
@@ -64,7 +66,13 @@ TOOLS = {
         "user_location",
     },
 }
-CALLS = ("function_call", "custom_tool_call")
+CALLS = ("function_call", "custom_tool_call", "tool_search_call")
+# the field with the result
+RESULTS = {
+    "function_call_output": "output",
+    "custom_tool_call_output": "output",
+    "tool_search_output": "tools",
+}
 CONTENT = {
     "user": "input_text",
     "developer": "input_text",
@@ -98,7 +106,7 @@ class Responses(OpenAI):
     def results(self, body: Body) -> list[str]:
         if "messages" in body:
             return super().results(body)
-        return [str(item["output"]) for item in _items(body) if item["type"].endswith("_call_output")]
+        return [str(item[RESULTS[item["type"]]]) for item in _items(body) if item["type"] in RESULTS]
 
     def stream(self, body: Body, step: int, turn: Turn) -> list[bytes]:
         if "messages" in body:
@@ -167,6 +175,8 @@ def _tools(body: Body) -> Iterator[Body]:
             yield from (each | {"namespace": tool["name"]} for each in tool["tools"])
         elif "name" in tool:
             yield tool
+        elif tool.get("execution") == "client":
+            yield tool | {"name": tool["type"]}
 
 
 def _message(step: int, text: str) -> Body:
@@ -188,7 +198,11 @@ def _called(body: Body, call: Call) -> Iterator[Body]:
     head = {"call_id": call_id, "name": name, "status": "completed"}
     if "namespace" in tool:
         head["namespace"] = tool["namespace"]
-    if tool["type"] == "custom":
+    if tool["type"] == "tool_search":
+        del head["name"]
+        head |= {"execution": "client", "arguments": arguments}
+        yield {"type": "tool_search_call", "id": f"tsc_{call_id}", **head}
+    elif tool["type"] == "custom":
         yield {"type": "custom_tool_call", "id": f"ctc_{call_id}", **head, "input": arguments["input"]}
     else:
         text = data(arguments)[6:-2].decode()
@@ -212,7 +226,7 @@ def _item_events(index: int, item: Body) -> Iterator[Body]:
     elif item["type"] == "reasoning":
         named = "response.reasoning_summary_part", "response.reasoning_summary_text"
         yield from _text_events(at, "summary", *named, item)
-    else:
+    elif item["type"] != "tool_search_call":
         custom = item["type"] == "custom_tool_call"
         name = "input" if custom else "arguments"
         of = "response.custom_tool_call_input" if custom else "response.function_call_arguments"
@@ -283,7 +297,7 @@ def _check_order(items: list[Body], keeps: bool) -> None:
                     f"Item '{item.get('id')}' of type '{item['type']}' was provided without its required "
                     f"'reasoning' item: '{given['id']}'."
                 )
-        elif item["type"].endswith("_call_output"):
+        elif item["type"] in RESULTS:
             if item["call_id"] not in waiting:
                 raise Refused(f"No tool call found for function call output with call_id {item['call_id']}.")
             waiting.remove(item["call_id"])

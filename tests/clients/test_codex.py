@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from aiohttp.test_utils import TestClient
 from client import Client
-from codex import Codex, CodexWithCustomTools, CodexWithToolsInInput
+from codex import Codex, CodexWithCustomTools, CodexWithToolSearch, CodexWithToolsInInput
 from gateway import Headers, stats
 from installed import passes
 from scripted import Provider
@@ -18,8 +18,8 @@ from strict_responses import Responses
 
 PROVIDERS = [OpenAI, Responses, DeepSeek, Anthropic, NewerAnthropic, Gemini]
 CODEX = [Codex, CodexWithCustomTools, CodexWithToolsInInput]
-# DeepSeek refuses two fields of the last one, and ChatHub leaves out one more in each request
-RUNS = [(codex, kind) for codex in CODEX for kind in PROVIDERS if (codex, kind) != (CODEX[2], DeepSeek)]
+RUNS = [(codex, kind) for codex in CODEX for kind in PROVIDERS]
+RUNS += [(CodexWithToolSearch, kind) for kind in (OpenAI, Responses, Anthropic, Gemini)]
 
 
 @pytest.mark.parametrize(("codex", "kind"), RUNS, ids=lambda each: each.__name__)

@@ -92,7 +92,7 @@ async def ask(client: TestClient, headers: Headers, *, status: int = 200, **body
 
 
 def read(text: str) -> list[dict[str, Any]]:
-    return [json.loads(line[6:]) for line in text.splitlines() if line.startswith("data: {")]
+    return [json.loads(line[6:]) for line in text.splitlines() if line.startswith('data: {"')]
 
 
 def text_of(answer: Any) -> str:
@@ -219,6 +219,32 @@ async def test_error_in_a_forwarded_stream_is_followed_by_one_failed_response(
         "cut",
         "estimated" if follows == "never" else "reported",
     )
+
+
+_BROKEN: dict[str, Any] = {"code": "server_error", "message": "it broke"}
+
+
+@pytest.mark.parametrize(
+    "last",
+    [
+        [b"data: {unreadable}\n\n", data({"type": "response.completed", "response": response()})],
+        [data({"type": "error", **_BROKEN}), data({"type": "response.done", "response": response()})],
+        [data({"type": "response.completed", "response": response("failed", error=_BROKEN)})],
+        [data({"type": "response.incomplete", "response": response("incomplete", error=_BROKEN)})],
+        [data({"type": "response.cancelled", "response": response("cancelled", error=_BROKEN)})],
+    ],
+)
+async def test_failed_stream_that_says_it_is_whole_ends_with_one_failed_response(
+    client: TestClient, admin: Headers, provider: Provider, last: list[bytes]
+) -> None:
+    await add(client, admin, provider.base_url)
+    provider.script = provider.stream([*events()[:-1], *last])
+    answer = await ask(client, admin, stream=True)
+    ends = ("completed", "incomplete", "cancelled", "done", "failed")
+    assert [each["type"] for each in answer if each["type"].partition(".")[2] in ends] == ["response.failed"]
+    assert answer[-1]["response"]["id"] == "resp_theirs"
+    (row,) = await rows(client, admin, 1)
+    assert row["end_reason"] == "cut"
 
 
 @pytest.mark.parametrize("begun", [True, False])

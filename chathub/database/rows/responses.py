@@ -45,6 +45,12 @@ class StoredEvents(Row, frozen=True):
     data: bytes
 
 
+class LastEvent(Row, frozen=True):
+    """The sequence number of the last event."""
+
+    last: int
+
+
 class Responses(Statements):
     insert: Select[ResponseId]
     find: Select[StoredResponse]
@@ -54,6 +60,7 @@ class Responses(Statements):
     insert_events: Command
     list_events: Select[StoredEvents]
     get_last_events: Select[StoredEvents]
+    find_last: Select[LastEvent]
     delete_events: Command
     update_status: Command
     list_in_progress: Select[StoredResponse]

@@ -2,6 +2,8 @@
 
 from collections.abc import Iterable
 
+from msgspec.structs import replace
+
 from chathub import redaction
 from chathub.formats.events import Failure
 from chathub.formats.failures.table import meaning_of
@@ -24,8 +26,7 @@ def words_for(failure: Failure, endpoint: Endpoint | None, secrets: Iterable[str
     of that user's is shown."""
     if failure.reason is not None:
         is_named = endpoint is None or endpoint.is_own
-        is_hidden = failure.reason.code == "upstream_host_unresolved" and not is_named
-        return Reason("upstream_name_unresolved", failure.reason.params) if is_hidden else failure.reason
+        return failure.reason if is_named else _without_host(failure.reason)
     code = meaning_of(failure).code
     if is_private(failure, endpoint):
         return Reason(code)
@@ -33,6 +34,12 @@ def words_for(failure: Failure, endpoint: Endpoint | None, secrets: Iterable[str
         # a page has no words of the provider's
         return Reason(code, {"provider": Reason("the_provider")})
     return Reason("provider_text", {"text": redaction.scrub(failure.told, secrets)})
+
+
+def _without_host(reason: Reason) -> Reason:
+    code = "upstream_name_unresolved" if reason.code == "upstream_host_unresolved" else reason.code
+    params = {name: value for name, value in reason.params.items() if name not in ("at", "host")}
+    return replace(reason, code=code, params=params)
 
 
 def reason_for(failure: Failure, endpoint: Endpoint | None, secrets: Iterable[str], provider: str) -> Reason:

@@ -26,6 +26,7 @@ class ResponsesClient(ForwardedClient):
     """
 
     requests_media = False
+    _tool_names: ToolNames | None = None
 
     def __init__(self, body: bytes, find: Callable[[str], bytes | None] = lambda _: None) -> None:
         self.body = body = readable(body)
@@ -39,13 +40,18 @@ class ResponsesClient(ForwardedClient):
         self.id, self._created = f"resp_{secrets.token_hex(24)}", int(time.time())
 
     def decode_request(self) -> ClientRequest:
+        # here, because the input may be long, and this may run off the loop
+        self._tool_names = ToolNames.of(self.fields)
         return request_of(self.fields)
 
     def encoder(self, model: str, prompt_tokens: int) -> "_EventEncoder":
-        return _EventEncoder(Encoder(self._head(), ToolNames.of(self.fields), model))
+        return _EventEncoder(Encoder(self._head(), self._names(), model))
 
     def encode_body(self, events: list[Event], model: str) -> bytes:
-        return encode_body(events, self._head(), ToolNames.of(self.fields), model)
+        return encode_body(events, self._head(), self._names(), model)
+
+    def _names(self) -> ToolNames:
+        return self._tool_names or ToolNames.of(self.fields)
 
     def _head(self) -> ResponseHead:
         return ResponseHead.of(self.fields, self.id, self._created)

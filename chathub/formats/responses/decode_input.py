@@ -16,7 +16,7 @@ from chathub.formats.messages import Message, Part, TextPart, Thought, ToolCall,
 from chathub.formats.raw_json import ABSENT, first_of, is_null
 from chathub.formats.responses.content import FIELD, Content
 from chathub.formats.responses.states import is_ours, model_in, state_in
-from chathub.formats.responses.tools import INPUT, KnownTool, name_of
+from chathub.formats.responses.tools import CLIENT, INPUT, KnownTool, name_of, names_in
 from chathub.formats.stand_ins import unknown_block
 
 _ROLES = {"user": "user", "assistant": "assistant", "system": "system", "developer": "system"}
@@ -28,8 +28,12 @@ _CALLS = {
     "shell_call": "action",
     "apply_patch_call": "operation",
     "computer_call": "action",
+    "tool_search_call": "arguments",
 }
 _RESULTS = frozenset(f"{kind}_output" for kind in _CALLS)
+# a search for tools, which may be the provider's as well, and what it has found
+_FOUND = "tool_search_output"
+_SEARCHES = ("tool_search_call", _FOUND)
 
 
 class _Item(Struct, frozen=True):
@@ -47,6 +51,8 @@ class _Item(Struct, frozen=True):
     action: Raw = ABSENT
     operation: Raw = ABSENT
     output: Raw = ABSENT
+    tools: Raw = ABSENT
+    execution: str | None = None
     summary: Raw = ABSENT
     encrypted_content: str | None = None
     result: str | None = None
@@ -90,8 +96,12 @@ class _Turns:
             self._add_message(item, place)
         elif kind == "reasoning":
             self._add_reasoning(item, place)
+        elif kind in _SEARCHES and item.execution != CLIENT:
+            pass
         elif kind in _CALLS:
             self._parts.append(_call(item, kind, place))
+        elif kind == _FOUND:
+            self._add_found(item, place)
         elif kind in _RESULTS:
             self._add_result(item, place)
         elif kind == "image_generation_call":
@@ -141,6 +151,11 @@ class _Turns:
     def _add_result(self, item: _Item, place: str) -> None:
         parts = self._content.result_of(item.output, f"{place}.output")
         self._append(Message("tool", content_of(parts), tool_call_id=_call_id(item, place)))
+
+    def _add_found(self, item: _Item, place: str) -> None:
+        """Tell the names of tools that were found; the tools themselves are among those of the request."""
+        text = msgspec.json.encode({"tools": names_in(item.tools)}).decode()
+        self._append(Message("tool", text, tool_call_id=_call_id(item, place)))
 
 
 def _call(item: _Item, kind: str, place: str) -> ToolCall:

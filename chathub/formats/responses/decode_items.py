@@ -16,6 +16,7 @@ from chathub.formats.halves import Halves
 from chathub.formats.openai.sources import Citations
 from chathub.formats.responses.output_items import OutputItem, OutputItems, kind_of
 from chathub.formats.responses.states import is_ours, state_in
+from chathub.formats.responses.tools import SEARCH, KnownTool, name_of
 from chathub.formats.stream_decoder import StreamDecoder
 from chathub.schemas.json import JsonObject
 from chathub.text import well_formed
@@ -168,7 +169,7 @@ class ItemDecoder(StreamDecoder):
 
     def _begin_call(self, item: OutputItem, whole: JsonObject, events: list[Event]) -> None:
         """A call whose name is known."""
-        item.name = fields.as_string(whole.get("name"))
+        item.name = _called(whole)
         if item.name:
             call_id = fields.as_string(whole.get("call_id")) or item.id
             is_custom = whole.get("type") == "custom_tool_call"
@@ -214,6 +215,14 @@ class ItemDecoder(StreamDecoder):
 
 def _parts(value: object) -> list[JsonObject]:
     return [fields.as_object(part) for part in value] if isinstance(value, list) else []
+
+
+def _called(whole: JsonObject) -> str:
+    """The name of the function that stands for the tool of a call; empty if it is not known."""
+    if whole.get("type") == "tool_search_call":
+        return SEARCH
+    name, namespace = fields.as_string(whole.get("name")), fields.as_string(whole.get("namespace"))
+    return name_of(KnownTool("function", name, namespace)) if name else ""
 
 
 def _text_of(part: JsonObject) -> str:

@@ -39,12 +39,13 @@ _DELTAS = {
     "response.custom_tool_call_input.delta": "input",
 }
 _WHOLES = {f"{name.removesuffix('delta')}done": source for name, source in _DELTAS.items()}
+_FAILED = "response.failed"
 # the last events of a stream, and the status of the response if it has none
 _ENDS = {
     "response.completed": "completed",
     "response.done": "completed",
     "response.incomplete": "incomplete",
-    "response.failed": "failed",
+    _FAILED: "failed",
     "response.cancelled": "cancelled",
 }
 
@@ -58,6 +59,7 @@ _ITEM: large_json.Shape = {
         ("type", "id", "status", "role", "call_id", "name", "namespace", "arguments", "input", "action")
         + ("encrypted_content", "result", "output_format", "revised_prompt", "output", "outputs", "results")
         + ("queries", "code", "container_id", "server_label", "operation", "error", "created_by", "tools")
+        + ("execution",)
     ),
 }
 _RESPONSE: dict[str, large_json.Shape] = {
@@ -142,7 +144,8 @@ class Decoder(ItemDecoder):
         self._keep_counts(fields.as_object(response.get("usage")) or fields.as_object(value.get("usage")))
         if self._failed:
             if kind in _ENDS:
-                self.shows_error = True
+                # any other end is kept from the client: it would make the reply look whole
+                self.shows_error = kind == _FAILED
                 self._end(events)
         elif kind in _DELTAS:
             self._grow(_DELTAS[kind], value, value.get("delta"), events)
@@ -167,15 +170,16 @@ class Decoder(ItemDecoder):
             self._keep_counts(fields.usage_object(value, {}))
             self._fail(events, Failure.found(NO_RESPONSE, status=200))
 
-    def _take_response(self, response: JsonObject, status: str, events: list[Event]) -> None:
-        """The whole response, of a stream's last event or on its own."""
+    def _take_response(self, response: JsonObject, ended: str, events: list[Event]) -> None:
+        """The whole response, of a stream's last event or on its own; ``ended`` is the status that its event
+        says."""
         for item, whole in self._items.of_whole(response.get("output")):
             self._finish_item(item, whole, events)
         for item in self._items:
             self._close_call(item, events)
-        status = fields.as_string(response.get("status")) or status
+        status = fields.as_string(response.get("status")) or ended
         if status == "failed" or (status != "completed" and response.get("error")):
-            self.shows_error = self._streamed
+            self.shows_error = self._streamed and ended == "failed"
             self._fail(events, fields.refusal({"error": response.get("error")}, BROKEN))
             self._end(events)
         elif status not in ("in_progress", "queued"):

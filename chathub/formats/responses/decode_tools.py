@@ -1,15 +1,23 @@
 """The tools of a Responses request as functions that every format has, and the choice among them.
 
 Tools that the provider runs itself are left out where they only add to what the model can do: coding agents
-send a web search with every request. Those that a client has set up, or carries out itself, are refused by
-name: without them the reply would be another one.
+send a web search with every request. Those that a client has set up, or carries out itself in a way that only
+one provider knows, are refused by name: without them the reply would be another one.
 """
 
 from typing import Any
 
-from chathub.formats.client_request import NAME_LENGTH, TOOLS, refuse
+from chathub.formats.client_request import NAME_LENGTH, PARTS, TOOLS, refuse
 from chathub.formats.loose_json import as_object, as_string
-from chathub.formats.responses.tools import INPUT, KnownTool, NamedTool, name_of, named_tools
+from chathub.formats.responses.tools import (
+    INPUT,
+    SEARCH,
+    KnownTool,
+    NamedTool,
+    PlacedTool,
+    name_of,
+    named_tools,
+)
 from chathub.schemas.json import JsonObject
 from chathub.sentences import Reason
 
@@ -23,23 +31,23 @@ _REFUSED = frozenset(
 )
 
 
-def tools_and_choice(tools: list[JsonObject], choice: Any) -> tuple[list[JsonObject], Any]:
+def tools_and_choice(tools: list[PlacedTool], choice: Any) -> tuple[list[JsonObject], Any]:
     """The tools and the choice in the words of Chat Completions. Of ``allowed_tools`` only the allowed ones
     remain.
 
     Raises:
         BadRequest: a tool or a choice that is not valid, or that only its provider has.
     """
-    for number, tool in enumerate(tools):
+    for tool, place in tools:
         kind = as_string(tool.get("type"))
         if not kind:
-            refuse(f"tools[{number}].type", "field_required")
+            refuse(f"{place}.type", "field_required")
         if kind in _REFUSED:
-            refuse(f"tools[{number}].type", "tool_unsupported", tool=kind)
-    named = list(named_tools(tools))
-    if len(named) > TOOLS:
+            refuse(f"{place}.type", "tool_unsupported", tool=kind)
+    functions = {each.known: _function(each) for each in named_tools(tools)}
+    # a tool that was found twice is one
+    if len(functions) > TOOLS or len(tools) > PARTS:
         refuse("tools", "list_too_long", most=TOOLS)
-    functions = {each.known: _function(each) for each in named}
     if as_object(choice).get("type") == "allowed_tools":
         return _allowed(functions, choice)
     return list(functions.values()), _choice(choice, "tool_choice")
@@ -52,10 +60,15 @@ def _allowed(functions: dict[KnownTool, JsonObject], choice: JsonObject) -> tupl
     named = [
         function
         for known, function in functions.items()
-        if tuple(known) in wanted or ("namespace", known.namespace, "") in wanted
+        if {_words(known), ("namespace", known.namespace, "")} & wanted
     ]
     mode = choice.get("mode", "auto")
     return named, _choice(mode, "tool_choice.mode")
+
+
+def _words(known: KnownTool) -> tuple[str, str, str]:
+    """How a tool is named among the allowed ones: by its type, its name and its namespace."""
+    return known.kind, "" if known.kind == SEARCH else known.name, known.namespace
 
 
 def _choice(choice: Any, place: str) -> Any:

@@ -12,10 +12,7 @@ from typing import Any
 import msgspec
 from msgspec import Raw
 
-from chathub.formats.anthropic.blocks import is_object
 from chathub.formats.events import Source
-from chathub.formats.responses.custom_input import CustomInput
-from chathub.formats.responses.tools import KnownTool
 from chathub.schemas.json import JsonObject
 
 Named = tuple[str, bytes]
@@ -209,46 +206,6 @@ class ReasoningItem(OutputItem):
             self._writer.send("response.reasoning_summary_part.done", {**place, "part": part})
             changes["summary"] = [part]
         return self._done({**changes, "status": status})
-
-
-class CallItem(OutputItem):
-    """A call of a function or of a custom tool, whose input is a text."""
-
-    def __init__(self, writer: EventWriter, index: int, id: str, tool: KnownTool, call_id: str) -> None:
-        is_custom = tool.kind == "custom"
-        field = "input" if is_custom else "arguments"
-        item: JsonObject = {"id": id, "type": "custom_tool_call" if is_custom else "function_call"}
-        item |= {} if is_custom else {"status": "in_progress"}
-        item |= {"call_id": call_id, "name": tool.name, field: ""}
-        item |= {"namespace": tool.namespace} if tool.namespace else {}
-        super().__init__(writer, index, item)
-        self._field = field
-        self._event = f"response.{'custom_tool_call_input' if is_custom else 'function_call_arguments'}"
-        self._growing = GrowingText(writer, f"{self._event}.delta", self._place)
-        self._input = CustomInput() if is_custom else None
-        self._last = ""  # the last piece of the arguments that is not blank
-        self.is_done = False
-
-    def add(self, arguments: str) -> None:
-        if arguments.strip():
-            self._last = arguments
-        self._growing.add(arguments if self._input is None else self._input.feed(arguments))
-
-    def is_whole(self) -> bool:
-        """Whether the arguments are complete."""
-        if self._input is not None:
-            return self._input.is_over
-        # checking the last character avoids most of the parsing
-        return self._last.rstrip().endswith("}") and is_object(self._growing.whole())
-
-    def end(self, status: str) -> Raw:
-        if self._input is not None:
-            self._growing.add(self._input.end())
-        elif status == "completed" and not self._last:
-            self._growing.add("{}")
-        text, self.is_done = self._growing.whole(), True
-        self._writer.send(f"{self._event}.done", {**self._place, self._field: text})
-        return self._done({self._field: text} | ({} if self._input else {"status": status}))
 
 
 def send_whole(writer: EventWriter, index: int, item: Mapping[str, Any]) -> Raw:

@@ -5,8 +5,8 @@ from msgspec import Raw, Struct, field
 from chathub.formats.events import Attachment, Source, ToolCallDelta
 from chathub.formats.loose_json import as_object, as_string
 from chathub.formats.reasoning.details import Details
+from chathub.formats.responses.encode_calls import CALLS, CallItem
 from chathub.formats.responses.encode_items import (
-    CallItem,
     EventWriter,
     MessageItem,
     ReasoningItem,
@@ -165,8 +165,8 @@ class Output:
     def _begin_call(self, call: _Call, name: str) -> None:
         index = self._next()
         tool = self._tool_names.find(name)
-        kind = "ctc" if tool.kind == "custom" else "fc"
-        call.item = CallItem(self.writer, index, self._id(kind, index), tool, self._call_id(call, index))
+        kind, prefix = CALLS[tool.kind]
+        call.item = kind(self.writer, index, self._id(prefix, index), tool, self._call_id(call, index))
         self._open = call.item
         for arguments in call.waiting:
             call.item.add(arguments)

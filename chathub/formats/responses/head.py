@@ -53,7 +53,9 @@ class ResponseHead(Struct, frozen=True):
         given = {}
         for name, (beginnings, absent) in _FIELDS.items():
             value = fields.get(name, ABSENT)
-            given[name] = value if (first := first_of(value)) and first in beginnings else absent
+            given[name] = (
+                _on_one_line(value) if (first := first_of(value)) and first in beginnings else absent
+            )
         return cls(id, created, given)
 
     def response(
@@ -80,3 +82,10 @@ class ResponseHead(Struct, frozen=True):
             "usage": usage,
         }
         return Raw(msgspec.json.encode(response))
+
+
+def _on_one_line(value: Raw) -> Raw:
+    """A value as the client wrote it, but without line ends: an event of a stream ends there."""
+    written = bytes(value)
+    is_one_line = b"\n" not in written and b"\r" not in written
+    return value if is_one_line else Raw(msgspec.json.format(written, indent=-1))

@@ -20,6 +20,7 @@ KINDS = {
     "reasoning": "reasoning",
     "function_call": "call",
     "custom_tool_call": "call",
+    "tool_search_call": "call",
 }
 
 
@@ -130,6 +131,8 @@ def _key(output: JsonObject) -> tuple[str, str]:
 
 
 def kind_of(output: JsonObject) -> str:
-    """The kind of a whole item; empty for what is none."""
+    """The kind of a whole item; empty for what is none. A search for tools may be the provider's own."""
     name = as_string(output.get("type"))
+    if name == "tool_search_call" and output.get("execution") != "client":
+        return name
     return KINDS.get(name, name)

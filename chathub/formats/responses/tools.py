@@ -1,18 +1,19 @@
 """The tools of a Responses request by the names that a model of any format knows them by.
 
 Other formats have functions only. A ``custom`` tool, whose call has a free text, becomes a function with one
-text ``input``; a tool inside a ``namespace`` gets a name that contains the namespace's.
+text ``input``; a tool inside a ``namespace`` gets a name that contains the namespace's. A ``tool_search``
+that the client runs is a function of that name.
 """
 
 import hashlib
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Literal, NamedTuple
 
 import msgspec
 from msgspec import Raw, Struct
 
-from chathub.formats.client_request import MESSAGES, TOOLS
+from chathub.formats.client_request import MESSAGES, PARTS, TOOLS
 from chathub.formats.loose_json import as_object, as_string
 from chathub.formats.raw_json import ABSENT, items, look, value_of
 from chathub.schemas.json import JsonObject
@@ -24,8 +25,12 @@ _BAD_IN_NAME = re.compile(r"[^a-zA-Z0-9_-]")
 _LONGEST_NAME = 64
 _DIGEST = 8
 
-# the type of an item of the input with further tools
-_MORE = "additional_tools"
+# the type of a search for further tools, which has no name
+SEARCH = "tool_search"
+CLIENT = "client"
+# the types of items of the input with further tools: where Codex has all of them for newer models, and what a
+# search has found
+_MORE = (b'"additional_tools"', b'"tool_search_output"')
 
 
 class _Item(Struct):
@@ -40,13 +45,20 @@ _item = msgspec.json.Decoder(_Item)
 class KnownTool(NamedTuple):
     """A tool as the client knows it; ``namespace`` is empty for a tool outside of any."""
 
-    kind: Literal["function", "custom"]
+    kind: Literal["function", "custom", "tool_search"]
     name: str
     namespace: str = ""
 
 
+class PlacedTool(NamedTuple):
+    """A tool of a request as the client wrote it, with its place in the body."""
+
+    tool: JsonObject
+    place: str
+
+
 class NamedTool(NamedTuple):
-    """A tool of a request, with its place in the body; ``tool`` has ``name``, ``description`` …"""
+    """A tool that a model can call, with its place in the body; ``tool`` has ``description`` …"""
 
     known: KnownTool
     tool: JsonObject
@@ -62,31 +74,41 @@ class ToolNames(Struct, frozen=True):
     def of(cls, fields: Mapping[str, Raw]) -> "ToolNames":
         """The names of a request's tools. What is no valid tool has no name: it is refused when the request
         is decoded."""
-        known = [each.known for each in named_tools(tools_in(fields))][:TOOLS]
-        return cls({name_of(each): each for each in known})
+        return cls({name_of(each.known): each.known for each in named_tools(tools_in(fields))})
 
     def find(self, name: str) -> KnownTool:
         """The tool that a model calls by this name; an unknown one is a plain function."""
         return self.by_name.get(name) or KnownTool("function", name)
 
 
-def tools_in(fields: Mapping[str, Raw]) -> list[JsonObject]:
-    """The tools of a request: those of its field, and those in items of its input, where Codex has them for
-    newer models."""
-    listed = items(fields.get("tools", ABSENT), TOOLS) or []
+def tools_in(fields: Mapping[str, Raw]) -> list[PlacedTool]:
+    """The tools of a request, as far as ``PARTS`` and one more: those of its field, and those in items of its
+    input."""
+    listed = [(each, f"tools[{n}]") for n, each in enumerate(items(fields.get("tools", ABSENT), TOOLS) or [])]
     given = fields.get("input", ABSENT)
-    for each in (items(given, MESSAGES) or []) if _MORE.encode() in bytes(given) else []:
-        item = look(each, _item)
-        if item is not None and item.type == _MORE:
-            listed += items(item.tools, TOOLS) or []
-    return [value_of(each, _object) or {} for each in listed[: TOOLS + 1]]
+    # most inputs have none: they are not taken apart
+    has_more = any(kind in bytes(given) for kind in _MORE)
+    for number, each in enumerate((items(given, MESSAGES) or []) if has_more else []):
+        if len(listed) > PARTS:
+            break
+        listed += [(tool, f"input[{number}].tools[{n}]") for n, tool in enumerate(_tools_of(each))]
+    return [PlacedTool(value_of(each, _object) or {}, place) for each, place in listed[: PARTS + 1]]
 
 
-def named_tools(tools: list[JsonObject]) -> Iterator[NamedTool]:
-    """The functions and custom tools, also those inside of namespaces; all others are tools that a provider
-    runs itself."""
-    for number, tool in enumerate(tools):
-        place = f"tools[{number}]"
+def _tools_of(item: Raw) -> list[Raw]:
+    """The tools of an item of the input, if it is one that brings them."""
+    if not any(kind in bytes(item) for kind in _MORE):
+        return []
+    found = look(item, _item)
+    if found is None or f'"{found.type}"'.encode() not in _MORE:
+        return []
+    return items(found.tools, TOOLS) or []
+
+
+def named_tools(tools: Iterable[PlacedTool]) -> Iterator[NamedTool]:
+    """The functions and custom tools, also those inside of namespaces, and the client's search for tools; all
+    others are tools that a provider runs itself."""
+    for tool, place in tools:
         if tool.get("type") != "namespace":
             yield from _named(tool, "", place)
             continue
@@ -101,6 +123,14 @@ def _named(tool: JsonObject, namespace: str, place: str) -> Iterator[NamedTool]:
         yield NamedTool(KnownTool("custom", name, namespace), tool, place)
     elif tool.get("type") == "function":
         yield NamedTool(KnownTool("function", name, namespace), tool, place)
+    elif tool.get("type") == SEARCH and tool.get("execution") == CLIENT:
+        yield NamedTool(KnownTool("tool_search", SEARCH), tool, place)
+
+
+def names_in(tools: Raw) -> list[str]:
+    """The names by which a model calls the tools of a list."""
+    found = [PlacedTool(value_of(each, _object) or {}, "") for each in items(tools, TOOLS) or []]
+    return list(dict.fromkeys(name_of(each.known) for each in named_tools(found)))
 
 
 def name_of(tool: KnownTool) -> str:

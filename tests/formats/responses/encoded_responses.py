@@ -22,6 +22,7 @@ MODEL = "some-model"
 TOOLS = [
     {"type": "function", "name": "look", "parameters": {"type": "object"}, "strict": None},
     {"type": "custom", "name": "patch", "description": "Applies a patch."},
+    {"type": "tool_search", "execution": "client", "description": "", "parameters": {}},
     {
         "type": "namespace",
         "name": "files",

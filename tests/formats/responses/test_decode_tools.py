@@ -19,12 +19,19 @@ HOME = {
     "name": "mcp__home__",
     "tools": [{"type": "function", "name": "light", "strict": True}, {"type": "custom", "name": "run"}],
 }
+SEARCH = {
+    "type": "tool_search",
+    "execution": "client",
+    "description": "Finds tools.",
+    "parameters": {"type": "object", "properties": {"query": {"type": "string"}}},
+}
 LEFT_OUT = [
     {"type": "web_search", "external_web_access": True},
     {"type": "web_search_preview_2025_03_11"},
     {"type": "image_generation"},
     {"type": "code_interpreter", "container": {"type": "auto"}},
-    {"type": "tool_search", "execution": "client"},
+    {"type": "tool_search"},
+    {"type": "tool_search", "execution": "server"},
     {"type": "something_new"},
 ]
 
@@ -45,6 +52,15 @@ def test_functions_custom_tools_and_namespaces_become_functions() -> None:
     assert light == {"name": "light"}
     assert patch["parameters"]["required"] == ["input"]
     assert inner["strict"] is True
+
+
+def test_search_for_tools_that_the_client_runs_is_a_function() -> None:
+    request = decoded([LIGHT, SEARCH])
+    described = {"description": SEARCH["description"], "parameters": SEARCH["parameters"]}
+    assert request.tools[1]["function"] == {"name": "tool_search", **described}
+    assert ToolNames.of({"tools": Raw(json.dumps([SEARCH]).encode())}).find("tool_search") == KnownTool(
+        "tool_search", "tool_search"
+    )
 
 
 def test_names_lead_back_to_the_tools() -> None:
@@ -87,11 +103,14 @@ def test_choice_names_the_function(choice: Any, expected: str | None) -> None:
         ([{"type": "function", "name": "light"}], ["light"]),
         ([{"type": "custom", "name": "patch"}, {"type": "web_search"}], ["patch"]),
         ([{"type": "namespace", "name": "mcp__home__"}], ["mcp__home__light", "mcp__home__run"]),
+        ([{"type": "tool_search"}], ["tool_search"]),
         (None, []),
     ],
 )
 def test_only_allowed_tools_remain(tools: Any, kept: list[str]) -> None:
-    request = decoded([LIGHT, PATCH, HOME], {"type": "allowed_tools", "mode": "required", "tools": tools})
+    request = decoded(
+        [LIGHT, PATCH, HOME, SEARCH], {"type": "allowed_tools", "mode": "required", "tools": tools}
+    )
     assert names(request) == kept and request.tool_choice == "required"
 
 

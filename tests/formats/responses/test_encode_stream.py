@@ -18,6 +18,7 @@ from encoded_responses import (
 )
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec import Raw
 
 from chathub.formats.events import (
     Attachment,
@@ -33,6 +34,7 @@ from chathub.formats.events import (
     Usage,
 )
 from chathub.formats.responses.encode_stream import Encoder
+from chathub.formats.responses.head import ResponseHead
 from chathub.formats.responses.states import model_in, state_in
 
 Call = ToolCallDelta
@@ -156,6 +158,24 @@ def test_tools_of_a_namespace_have_their_own_names() -> None:
     output = items(Call(0, "a", "files__read", "{}"), Call(1, "b", "files__write", '{"input":"x"}'))
     assert [(item["namespace"], item["name"]) for item in output] == [("files", "read"), ("files", "write")]
     assert output[1]["input"] == "x"
+
+
+@pytest.mark.parametrize(
+    ("pieces", "arguments"),
+    [
+        (['{"query"', ':\n"lamp"}'], {"query": "lamp"}),
+        ([], {}),
+        (['{"query":'], '{"query":'),
+        (['["lamp"]'], '["lamp"]'),
+    ],
+)
+def test_a_search_for_tools_has_its_arguments_as_a_value(pieces: list[str], arguments: Any) -> None:
+    calls = [Call(0, "a", "tool_search", ""), *(Call(0, "", "", piece) for piece in pieces)]
+    events = streamed(*calls, Finish("tool_calls"))
+    assert types_of(events)[2:-1] == ["output_item.added", "output_item.done"]
+    (item,) = items(*calls, Finish("tool_calls"))
+    assert (item["type"], item["execution"], item["call_id"]) == ("tool_search_call", "client", "a")
+    assert (item["arguments"], item["status"]) == (arguments, "completed")
 
 
 def test_a_refusal_is_a_part_of_its_own() -> None:
@@ -385,6 +405,15 @@ def test_a_response_gives_back_the_fields_of_its_request() -> None:
         assert {name: event["response"][name] for name in fields} == fields
 
 
+@pytest.mark.parametrize("end", ["\n", "\r"])
+def test_a_field_that_the_client_wrote_in_lines_is_on_one_line(end: str) -> None:
+    written = json.dumps({"a": "b\n"}, indent=1).replace("\n", end)
+    fields = ResponseHead.of({"metadata": Raw(written.encode())}, ID, 1)
+    events = Encoder(fields, tool_names(), "m").feed([Text("x")])
+    assert not any(end.encode() in payload for _, payload in events)
+    assert json.loads(events[0][1])["response"]["metadata"] == {"a": "b\n"}
+
+
 def test_a_field_of_a_wrong_type_counts_as_absent() -> None:
     wrong = {
         "temperature": "hot",
@@ -405,7 +434,7 @@ _calls = st.builds(
     Call,
     st.integers(0, 3),
     st.sampled_from(["", "a", "b"]),
-    st.sampled_from(["", "look", "patch", "files__read", "files__write", "other"]),
+    st.sampled_from(["", "look", "patch", "files__read", "files__write", "tool_search", "other"]),
     st.one_of(_texts, st.sampled_from(["{", "}", '{"input":"', "\\", '"', "{}", "\\ud83d", "\\ude00"])),
 )
 _sources = st.builds(

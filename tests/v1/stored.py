@@ -1,0 +1,94 @@
+"""Shared by the tests of stored responses: begin, read, follow, and count what is stored."""
+
+import asyncio
+import json
+import sqlite3
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+from aiohttp import web
+from aiohttp.test_utils import TestClient
+from gateway import Headers
+from scripted import Provider, Script, chunk, reply
+
+PATH = "/v1/responses"
+STORED = {"model": "m", "input": "hi", "store": True}
+BACKGROUND = {"model": "m", "input": "hi", "background": True}
+
+
+async def begun(client: TestClient, headers: Headers, **body: Any) -> dict[str, Any]:
+    response = await client.post(PATH, json={**STORED, **body}, headers=headers)
+    assert response.status == 200, await response.text()
+    found: dict[str, Any] = await response.json()
+    return found
+
+
+async def got(client: TestClient, headers: Headers, id: str, tail: str = "") -> dict[str, Any]:
+    response = await client.get(f"{PATH}/{id}{tail}", headers=headers)
+    assert response.status == 200, await response.text()
+    found: dict[str, Any] = await response.json()
+    return found
+
+
+async def events_of(client: TestClient, headers: Headers, id: str, after: int = -1) -> bytes:
+    path = f"{PATH}/{id}?stream=true&starting_after={after}"
+    async with asyncio.timeout(30), client.get(path, headers=headers) as response:
+        assert response.status == 200, await response.text()
+        return await response.read()
+
+
+async def until(client: TestClient, headers: Headers, id: str, ready: Callable[[Any], bool]) -> Any:
+    async with asyncio.timeout(30):
+        while not ready(found := await got(client, headers, id)):
+            await asyncio.sleep(0.02)
+    return found
+
+
+def decoded(stream: bytes) -> list[dict[str, Any]]:
+    """The events of a stream, whose names are their types."""
+    blocks = [block.split(b"\n") for block in stream.split(b"\n\n") if block and block[:1] != b":"]
+    events = [json.loads(data.removeprefix(b"data: ")) for _, data in blocks]
+    assert [name for name, _ in blocks] == [b"event: " + event["type"].encode() for event in events]
+    return events
+
+
+def text_of(response: Any) -> str:
+    parts = [part for item in response["output"] for part in item.get("content") or []]
+    return "".join(part["text"] for part in parts)
+
+
+def waiting(provider: Provider, *texts: str) -> None:
+    """The provider sends some text, and the rest when its gate opens."""
+    parts = [*map(chunk, texts), *reply("，世界")]
+    provider.script = lacking(provider.stream(parts, stall_after=len(texts)))
+
+
+def lacking(script: Script) -> Script:
+    """A provider of chats alone: it has no path of Responses."""
+
+    async def run(request: web.Request) -> web.StreamResponse:
+        if request.path.endswith("/responses"):
+            return web.json_response({"error": {"message": "Not Found"}}, status=404)
+        return await script(request)
+
+    return run
+
+
+def rows(database: Path) -> tuple[int, int]:
+    with closing(sqlite3.connect(database)) as connection:
+        tables = ("responses", "response_events")
+        found = [connection.execute(f"SELECT count(*) FROM {table}").fetchone()[0] for table in tables]
+    return found[0], found[1]
+
+
+def storage(database: Path) -> tuple[int, int]:
+    """What the users store by the triggers, and by the rows of responses."""
+    with closing(sqlite3.connect(database)) as connection:
+        used = connection.execute("SELECT sum(storage_used) FROM users").fetchone()[0]
+        sums = [
+            connection.execute(f"SELECT coalesce(sum(length({column})), 0) FROM {table}").fetchone()[0]
+            for table, column in (("responses", "input"), ("response_events", "data"))
+        ]
+    return used, sum(sums)
