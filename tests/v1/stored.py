@@ -3,6 +3,7 @@
 import asyncio
 import json
 import sqlite3
+from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, closing
 from pathlib import Path
@@ -92,17 +93,24 @@ def storage(database: Path) -> tuple[int, int]:
 
 
 def storage_in(connection: sqlite3.Connection) -> tuple[int, int]:
-    used = connection.execute("SELECT sum(storage_used) FROM users").fetchone()[0]
-    # an item that is found by its id counts as 40 bytes
-    sums = [
-        connection.execute(f"SELECT coalesce(sum({bytes}), 0) FROM {table}").fetchone()[0]
-        for table, bytes in (
-            ("responses", "length(input)"),
-            ("response_events", "length(data)"),
-            ("response_items", 40),
-        )
-    ]
-    return used, sum(sums)
+    kept, counted = storage_by_user(connection)
+    return sum(kept.values()), sum(counted.values())
+
+
+def storage_by_user(connection: sqlite3.Connection) -> tuple[dict[int, int], dict[int, int]]:
+    """The same for each user that stores something."""
+    kept = dict(connection.execute("SELECT id, storage_used FROM users WHERE storage_used <> 0"))
+    rows = (
+        "user_id, length(input) FROM responses",
+        "user_id, length(data) FROM response_events JOIN responses ON responses.id = response_id",
+        # an item that is found by its id counts as 40 bytes
+        "user_id, 40 FROM response_items",
+    )
+    counted: Counter[int] = Counter()
+    for each in rows:
+        for user_id, size in connection.execute(f"SELECT {each}"):
+            counted[user_id] += size
+    return kept, dict(counted)
 
 
 async def running(client: TestClient, headers: Headers, provider: Provider, **body: Any) -> str:
