@@ -25,7 +25,7 @@ SELECT input FROM responses WHERE id = :response_id
 -- a response and those before it, the first of all at the head
 WITH RECURSIVE chain (id) AS (
     SELECT :response_id
-    UNION ALL
+    UNION
     SELECT previous_id FROM chain JOIN responses USING (id) WHERE previous_id IS NOT NULL)
 SELECT responses.id, input FROM chain JOIN responses USING (id) ORDER BY depth
 
