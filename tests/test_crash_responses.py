@@ -12,7 +12,7 @@ from aiohttp import ClientSession
 from crashes import Dictation, again, ready
 from processes import ChatHub
 from scripted import Provider
-from stored import PATH, lacking
+from stored import PATH, lacking, storage_in
 
 BODY = {"model": "test-model", "input": "hi", "background": True, "stream": True}
 
@@ -63,15 +63,8 @@ async def test_a_killed_server_resumes_every_event_that_its_client_saw(
         assert stats["today"]["requests"] == 1
     with closing(sqlite3.connect(database)) as connection:
         assert connection.execute("SELECT count(*) FROM reservations").fetchone() == (0,)
-        used, input = (
-            connection.execute(query).fetchone()[0]
-            for query in (
-                "SELECT sum(storage_used) FROM users",
-                "SELECT (SELECT sum(length(input)) FROM responses)"
-                " + (SELECT sum(length(data)) FROM response_events)",
-            )
-        )
-        assert used == input
+        used, stored = storage_in(connection)
+        assert used == stored
 
 
 async def test_a_server_that_ends_keeps_the_text_so_far(database: Path, provider: Provider) -> None:

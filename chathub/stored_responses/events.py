@@ -1,11 +1,13 @@
 """The events of a stored response: numbered anew, and with the fields that only ChatHub knows."""
 
+import zlib
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 import msgspec
 from msgspec import Raw
 
+from chathub.database.rows.responses import StoredEvents
 from chathub.formats import sse
 
 # the events that end a response, with the status that it has then
@@ -35,6 +37,11 @@ class Batch(NamedTuple):
         if number < self.first:
             return self.data
         return self.data.split(_EVENT_END, number - self.first + 1)[-1]
+
+
+def unpacked(row: StoredEvents) -> Batch:
+    """Stored events as their bytes."""
+    return Batch(row.first, row.last, zlib.decompress(row.data))
 
 
 def framed(event: Mapping[str, Any], number: int) -> bytes:

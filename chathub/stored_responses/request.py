@@ -2,6 +2,7 @@
 
 import zlib
 from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 import msgspec
 from msgspec import Raw, Struct
@@ -9,7 +10,10 @@ from msgspec import Raw, Struct
 from chathub.errors import BadRequest
 from chathub.formats.client_request import MESSAGES, decode
 from chathub.formats.raw_json import ABSENT, changed, first_of, items, joined, raw
+from chathub.formats.responses.decode_request import decode_fields
+from chathub.formats.responses.references import id_of
 from chathub.schemas.json import JsonObject
+from chathub.schemas.readable import readable
 
 # fields that concern only ChatHub: no provider keeps anything, and each one streams
 _OURS = ("store", "background", "previous_response_id")
@@ -36,6 +40,11 @@ class Wanted(Struct, frozen=True):
     is_background: bool
     is_streamed: bool
     previous: str | None
+
+    @classmethod
+    def in_body(cls, body: bytes) -> "Wanted":
+        """Read it from a body that was decoded before."""
+        return cls.of(decode_fields(readable(body)))
 
     @classmethod
     def of(cls, fields: Mapping[str, Raw]) -> "Wanted":
@@ -72,10 +81,17 @@ def own_items(fields: Mapping[str, Raw]) -> list[Raw]:
     return items(given, MESSAGES) or []
 
 
-def packed_items(fields: Mapping[str, Raw], public_id: str) -> bytes:
+class StoredItems(NamedTuple):
+    """The items of an input as they are stored: a compressed list; and their ids."""
+
+    packed: bytes
+    ids: list[str]
+
+
+def packed_items(fields: Mapping[str, Raw], public_id: str) -> StoredItems:
     """The input's items as they are stored, each with an id."""
     named = [_named(item, public_id, number) for number, item in enumerate(own_items(fields))]
-    return zlib.compress(joined(named))
+    return StoredItems(zlib.compress(joined(named)), list(map(id_of, named)))
 
 
 def _named(item: Raw, public_id: str, number: int) -> Raw:
