@@ -14,7 +14,7 @@ from chathub.config import Config
 from chathub.database.database import Database
 from chathub.database.errors import DatabaseUnavailable
 from chathub.database.transaction import Transaction
-from chathub.errors import ChatHubError, Unavailable
+from chathub.errors import ChatHubError, Unavailable, UpstreamFailed
 from chathub.formats.client_format import ClientFormat
 from chathub.formats.responses.head import ResponseHead
 from chathub.gateway.gateway import Gateway
@@ -167,11 +167,12 @@ class ResponseGenerator:
     ) -> None:
         """End a response that is not whole. Where no client has seen anything of it, nothing is kept: its
         client gets the error."""
+        failure = error or UpstreamFailed("upstream_broke_off", provider=run.provider)
         if run.last < 0 and not run.is_shown and run.ending is None:
-            run.fail(error or ChatHubError("internal_error"))
+            run.fail(failure)
             await self._db.write_with_retry(_delete, response_id)
             return
-        ending = run.ending or (Ending("failed", error.reason) if error else _BROKEN)
+        ending = run.ending or Ending("failed", failure.reason)
         head = msgspec.json.decode(beginning.head.response(beginning.new.model, "in_progress"))
         run.add(await self._db.write_with_retry(log.cut, response_id, ending.status, ending.reason, head))
         run.is_over = True
