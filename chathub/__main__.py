@@ -34,7 +34,7 @@ _READ_ON = (
 _COMMANDS = {
     "serve": "start the server (the default)",
     "set-password": "give accounts new passwords, and print them; the server must be stopped",
-    "rotate-secret": "re-encrypt the API keys under a new master secret; the server must be stopped",
+    "rotate-secret": "re-encrypt API keys and proxies under a new master secret; the server must be stopped",
     "compact": "give the database's unused space back to the disk; the server must be stopped",
     "doctor": "check the installation and change nothing; exit code 1 if there is a problem",
     "backup": "copy the database; the server may run",
@@ -124,7 +124,7 @@ def _parser() -> argparse.ArgumentParser:
     restoring.add_argument(
         "--without-keys",
         action="store_true",
-        help="restore although the secret is lost: the API keys must be entered again",
+        help="restore although the secret is lost: API keys and passwords of proxies must be entered again",
     )
     for command in (backing, restoring):
         command.add_argument(

@@ -64,6 +64,7 @@ from chathub.running.admission import Admission
 from chathub.running.key_reports import KeyReports
 from chathub.running.registry import Registry
 from chathub.security.master_secret import master_secret
+from chathub.security.stored_proxy import keep_out_of_logs
 from chathub.security.token_keys import token_keys
 from chathub.security.vault import Vault, derive
 from chathub.stored_responses import log as response_log
@@ -194,6 +195,8 @@ async def _providers(app: web.Application, *, local: Weights | None) -> AsyncIte
     await db.write(offer_local_model, local, config.language, clock.now())
     catalog, vault = app[app_keys.CATALOG], app[app_keys.VAULT]
     await catalog.reload()
+    for source in config.proxies.sources.values():
+        keep_out_of_logs(vault, source.proxy)
     if config.proxies.sources:
         log.info("requests %s", config.proxies.sentence)
     model, idle = local_model(local) if local else None, config.idle_seconds

@@ -279,7 +279,7 @@ _OTHERS: Mapping[str, Callable[[argparse.Namespace, Mapping[str, str]], dict[str
     "CHATHUB_SECRET_KEY": _secret,
     "CHATHUB_NEW_SECRET_KEY": _new_secret,
     "CHATHUB_UPSTREAM_ALLOW": _allow,
-    "proxy": _proxies,
+    proxy_settings.SETTING: _proxies,
 }
 
 

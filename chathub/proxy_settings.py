@@ -89,7 +89,8 @@ def read(environ: Mapping[str, str]) -> ProxySettings:
     """Read ChatHub's own setting, else the variables of the environment that most programs read.
 
     Raises:
-        ValueError: a variable is no URL of a proxy; the sentence names it, and contains no password.
+        ValueError: a variable is no URL of a proxy; the sentence continues the name of ChatHub's own, and
+            contains no password.
     """
     words = _value(environ, "NO_PROXY")[1].replace(",", " ").split()
     exempt = tuple(Exempt.read(word) for word in words if word != "*")
@@ -116,7 +117,9 @@ def _source(variable: str, text: str) -> Source:
         # curl takes a host and a port for a proxy of HTTP
         return Source(ProxyUrl.usable(text if "://" in text else f"http://{text}"), variable)
     except ValueError as error:
-        raise ValueError(f"{variable}: {error}") from None
+        if variable == SETTING:
+            raise
+        raise ValueError(f"is not set ({NONE}: no proxy), and {variable} {error}") from None
 
 
 def _value(environ: Mapping[str, str], name: str) -> tuple[str, str]:

@@ -95,6 +95,11 @@ class ProxyUrl:
             return self._with_login(f"{quote(self.user, safe='')}:{STARS}")
         return self._with_login(STARS if self.user else "")
 
+    @property
+    def is_masked(self) -> bool:
+        """Whether it was read from a masked URL, and lacks its secret."""
+        return (self.password or self.user) == STARS
+
     def _with_login(self, login: str) -> str:
         host = f"[{self.host}]" if ":" in self.host else self.host
         return f"{self.scheme}://{login}{'@' if login else ''}{host}:{self.port}"

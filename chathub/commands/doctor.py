@@ -24,8 +24,9 @@ from chathub.database.transaction import Transaction
 from chathub.database.vacuum import read_space
 from chathub.disk import free_bytes
 from chathub.errors import StartError
+from chathub.security import stored_proxy
 from chathub.security.master_secret import MARK, Found, get_secret
-from chathub.security.rotation import key_name
+from chathub.security.rotation import key_name, proxy_name
 from chathub.security.secret_files import earlier_files, new_secret_file, secret_file
 from chathub.security.vault import Binding, Vault, VaultError
 
@@ -134,7 +135,9 @@ def _secret(tx: Transaction, config: Config) -> Iterator[Finding]:
     for path in earlier_files(config.database):
         if path != found.file and path.exists():
             yield Finding(True, f"secret: {path} is of an earlier version, this database needs it no more")
-    yield from _api_keys(tx, Vault(found.secret))
+    vault = Vault(found.secret)
+    yield from _api_keys(tx, vault)
+    yield from _proxies(tx, vault)
 
 
 def _secret_place(found: Found, config: Config) -> str:
@@ -159,6 +162,20 @@ def _api_keys(tx: Transaction, vault: Vault) -> Iterator[Finding]:
             yield Finding(False, f"provider keys: {key_name(row)} does not open, it must be entered again")
     if not unreadable:
         yield Finding(True, f"provider keys: {len(rows)}, all of them open")
+
+
+def _proxies(tx: Transaction, vault: Vault) -> Iterator[Finding]:
+    """The proxies of providers, where there are any with a password."""
+    found = stored_proxy.list_sealed(tx)
+    unreadable = 0
+    for slug, proxy in found:
+        try:
+            proxy.open(vault)
+        except VaultError:
+            unreadable += 1
+            yield Finding(False, f"proxies: {proxy_name(slug)} does not open, it must be entered again")
+    if found and not unreadable:
+        yield Finding(True, f"proxies: {len(found)} with a password, all of them open")
 
 
 def _passwords(tx: Transaction, config: Config) -> Finding:

@@ -24,8 +24,8 @@ from chathub.security.token_keys import PREVIOUS
 def restore(
     config: Config, file: Path, passphrase_file: Path | None = None, *, without_keys: bool = False
 ) -> None:
-    """Put a backup in the database's place. ``without_keys``: its secret is lost, so that its API keys must
-    be entered again.
+    """Put a backup in the database's place. ``without_keys``: its secret is lost, so that its API keys and
+    the passwords of proxies must be entered again.
 
     Raises:
         StartError: nothing was changed, and the sentence says why.
@@ -77,7 +77,8 @@ def match_secret(config: Config, new: Path, sealed: Path | None, passphrase_file
             return
         if sealed is None or not sealed.exists() or config.secret_key is not None:
             raise StartError(
-                f"{error}. Nothing was changed; without it --without-keys restores all but the API keys"
+                f"{error}. Nothing was changed; without it --without-keys restores all but the API keys and "
+                "passwords of proxies"
             ) from None
     try:
         secret = open_sealed(sealed.read_bytes(), read_passphrase(passphrase_file))

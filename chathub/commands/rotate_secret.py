@@ -1,9 +1,9 @@
-"""``chathub rotate-secret``: API keys encrypted under a new master secret, while the server is stopped."""
+"""``chathub rotate-secret``: secrets encrypted under a new master secret, while the server is stopped."""
 
 from chathub.clock import Clock
 from chathub.config import Config
 from chathub.database.opening import open_database
-from chathub.security.rotation import key_name, rotate
+from chathub.security.rotation import rotate
 from chathub.security.secret_files import earlier_files
 
 
@@ -14,11 +14,12 @@ async def rotate_secret(config: Config) -> None:
         StartError: there is no new secret, the new one is the old one, or a file cannot be written.
     """
     async with open_database(config) as db:
-        sealed, unreadable = await rotate(db, config, Clock().now())
-    for row in unreadable:
-        print(f"{key_name(row)} did not open before either and stays unreadable: enter it again")
+        rotation = await rotate(db, config, Clock().now())
+    for name in rotation.unreadable:
+        print(f"{name} did not open before either and stays unreadable: enter it again")
     print(
-        f"{sealed} provider keys are sealed under the new secret; logins go on for a day, renewed ones longer"
+        f"{rotation.sealed} provider keys and {rotation.proxies} passwords of proxies are sealed under the "
+        "new secret; logins go on for a day, renewed ones longer"
     )
     for path in earlier_files(config.database):
         if path.exists():

@@ -1,11 +1,11 @@
 """Section 3 of the API document: the providers."""
 
-from typing import Any
+from typing import Any, NamedTuple, cast
 
 from aiohttp import web
 from msgspec import UNSET, UnsetType, structs
 
-from chathub.app_keys import CALLER, CATALOG, CLOCK, DB
+from chathub.app_keys import CALLER, CATALOG, CLOCK, DB, VAULT
 from chathub.database.rows.providers import Provider
 from chathub.database.transaction import Transaction
 from chathub.errors import BadRequest, NotFound
@@ -14,12 +14,15 @@ from chathub.formats.urls import origin, without_query
 from chathub.handlers.http import actor, body, json_response, language_of, query, row_id
 from chathub.providers.aliases import ALIAS
 from chathub.providers.catalog import LOCAL
+from chathub.proxy_url import ProxyUrlError
 from chathub.schemas import providers
 from chathub.schemas.decode import given
 from chathub.schemas.problems import field_name
 from chathub.schemas.providers import NewProvider, ProviderChange, ProviderFilter
 from chathub.security import audit
 from chathub.security.audit import Actor
+from chathub.security.stored_proxy import StoredProxy
+from chathub.security.vault import Vault
 from chathub.sentences import Reason
 
 # columns by name
@@ -28,7 +31,7 @@ Columns = dict[str, object]
 # what null means, and a field that a new provider leaves out
 _DEFAULTS: Columns = {"needs_key": True, "is_active": True, "sort_order": 0}
 # columns in the audit; of an address only its origin: the rest may contain an API key
-_AUDITED = ("display_name", "protocol", "needs_key", "is_active", "sort_order")
+_AUDITED = ("display_name", "protocol", "needs_key", "is_active", "sort_order", "proxy_url")
 
 
 async def list_all(request: web.Request) -> web.Response:
@@ -50,6 +53,7 @@ def _shown(row: Provider, request: web.Request) -> providers.Provider:
     provider = providers.Provider.of(row)
     if not request[CALLER].administrates:
         provider.default_base_url = without_query(provider.default_base_url)
+        provider.proxy_url = UNSET
     return provider
 
 
@@ -58,7 +62,7 @@ async def create(request: web.Request) -> web.Response:
     _check(new)
     if new.provider_key in (LOCAL, ALIAS):
         raise BadRequest("provider_key_reserved", provider=new.provider_key)
-    row, left_behind = await request.app[DB].write(_create, new, actor(request), request.app[CLOCK].now())
+    row, left_behind = await request.app[DB].write(_create, _context(request), new)
     if left_behind is None:
         return await _changed(request, Reason("provider_created"), row)
     return await _moved(request, Reason("provider_restored"), row, left_behind)
@@ -68,15 +72,13 @@ async def update(request: web.Request) -> web.Response:
     provider_id = row_id(request, "provider_id")
     change = await body(request, ProviderChange)
     _check(change)
-    row, left_behind = await request.app[DB].write(
-        _update, provider_id, _columns(change), actor(request), request.app[CLOCK].now()
-    )
+    row, left_behind = await request.app[DB].write(_update, _context(request), provider_id, _columns(change))
     return await _moved(request, Reason("provider_updated"), row, left_behind)
 
 
 async def delete(request: web.Request) -> web.Response:
     provider_id = row_id(request, "provider_id")
-    row = await request.app[DB].write(_deactivate, provider_id, actor(request), request.app[CLOCK].now())
+    row = await request.app[DB].write(_deactivate, _context(request), provider_id)
     return await _changed(request, Reason("provider_deleted"), row)
 
 
@@ -124,53 +126,79 @@ def _columns(fields: NewProvider | ProviderChange) -> Columns:
     return columns
 
 
-def _create(tx: Transaction, new: NewProvider, actor: Actor, now: int) -> tuple[Provider, int | None]:
+class _Context(NamedTuple):
+    """What storing a provider needs besides the request's body."""
+
+    actor: Actor
+    vault: Vault
+    now: int
+
+
+def _context(request: web.Request) -> _Context:
+    return _Context(actor(request), request.app[VAULT], request.app[CLOCK].now())
+
+
+def _create(tx: Transaction, context: _Context, new: NewProvider) -> tuple[Provider, int | None]:
     """A new provider; or the deleted one of that slug, with the number of API keys that its new address left
     behind. What the request leaves out stays as it was."""
     old = tx.one(tx.q.providers.get_by_slug, slug=new.provider_key)
     if old is None or old.is_active:
-        return _insert(tx, new, actor, now), None
-    return _update(tx, old.id, {"is_active": True, **_columns(new)}, actor, now)
+        return _insert(tx, context, new), None
+    return _update(tx, context, old.id, {"is_active": True, **_columns(new)})
 
 
-def _insert(tx: Transaction, new: NewProvider, actor: Actor, now: int) -> Provider:
+def _insert(tx: Transaction, context: _Context, new: NewProvider) -> Provider:
     columns = {**_DEFAULTS, **_columns(new), "protocol": new.protocol or wire_format_of(new.default_base_url)}
-    inserted = tx.all(tx.q.providers.insert, slug=new.provider_key, **columns, now=now)[0]
-    row = _get(tx, inserted.id)
-    _record(tx, actor, "provider.created", row, now, origin=origin(row.default_base_url))
+    inserted = tx.all(tx.q.providers.insert, slug=new.provider_key, **columns, now=context.now)[0]
+    row = _set_proxy(tx, context.vault, _get(tx, inserted.id), columns)
+    proxy = {} if row.proxy_url is None else {"proxy_url": row.proxy_url}
+    _record(tx, context, "provider.created", row, origin=origin(row.default_base_url), **proxy)
     return row
 
 
-def _update(
-    tx: Transaction, provider_id: int, changes: Columns, actor: Actor, now: int
-) -> tuple[Provider, int]:
+def _update(tx: Transaction, context: _Context, provider_id: int, changes: Columns) -> tuple[Provider, int]:
     """The changed provider, and how many API keys it left behind by moving to another origin."""
     old = _get(tx, provider_id)
     if old.slug == LOCAL:
-        changes = {**changes, "default_base_url": old.default_base_url}
+        changes = {**changes, "default_base_url": old.default_base_url, "proxy_url": None}
     new = structs.replace(old, **changes)
     if changes.get("protocol", "") is None:
         new = structs.replace(new, protocol=wire_format_of(new.default_base_url))
-    tx.run(tx.q.providers.update, **structs.asdict(new), provider_id=provider_id, now=now)
-    row = _get(tx, provider_id)
+    tx.run(tx.q.providers.update, **structs.asdict(new), provider_id=provider_id, now=context.now)
+    row = _set_proxy(tx, context.vault, _get(tx, provider_id), changes)
     home = origin(row.default_base_url)
     api_keys = tx.all(tx.q.api_keys.list_inheriting, provider_id=provider_id)
     left_behind = sum(api_key.origin != home for api_key in api_keys)
     changed: dict[str, object] = {**audit.differences(old, row, _AUDITED)}
     if row.default_base_url != old.default_base_url:
         changed["base_url_changed"] = True
+    if row.proxy_secret not in (None, old.proxy_secret):
+        changed["proxy_entered"] = True
     if (before := origin(old.default_base_url)) != home:
         moved = {"origin": [before, home], "keys_to_reenter": left_behind}
-        _record(tx, actor, "provider.moved", row, now, **moved, **changed)
+        _record(tx, context, "provider.moved", row, **moved, **changed)
     elif changed:
-        _record(tx, actor, "provider.updated", row, now, **changed)
+        _record(tx, context, "provider.updated", row, **changed)
     return row, left_behind
 
 
-def _deactivate(tx: Transaction, provider_id: int, actor: Actor, now: int) -> Provider:
-    tx.run(tx.q.providers.set_active, provider_id=provider_id, is_active=False, now=now)
+def _set_proxy(tx: Transaction, vault: Vault, row: Provider, changes: Columns) -> Provider:
+    """The provider with the proxy that a request sets, if it does."""
+    if "proxy_url" not in changes:
+        return row
+    text = cast(str | None, changes["proxy_url"])
+    try:
+        proxy = StoredProxy.of(row).entered(text, vault)
+    except ProxyUrlError as error:
+        raise BadRequest("proxy_url_invalid", reason=error.reason) from None
+    tx.run(tx.q.providers.set_proxy, provider_id=row.id, proxy_url=proxy.shown, proxy_secret=proxy.sealed)
+    return _get(tx, row.id)
+
+
+def _deactivate(tx: Transaction, context: _Context, provider_id: int) -> Provider:
+    tx.run(tx.q.providers.set_active, provider_id=provider_id, is_active=False, now=context.now)
     row = _get(tx, provider_id)
-    _record(tx, actor, "provider.deleted", row, now)
+    _record(tx, context, "provider.deleted", row)
     return row
 
 
@@ -181,5 +209,6 @@ def _get(tx: Transaction, provider_id: int) -> Provider:
     return row
 
 
-def _record(tx: Transaction, actor: Actor, event: str, row: Provider, now: int, **details: Any) -> None:
-    audit.record(tx, actor, event, now, f"provider {row.id}", provider=row.slug, **details)
+def _record(tx: Transaction, context: _Context, event: str, row: Provider, **details: Any) -> None:
+    target = f"provider {row.id}"
+    audit.record(tx, context.actor, event, context.now, target, provider=row.slug, **details)

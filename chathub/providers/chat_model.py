@@ -4,10 +4,13 @@ from dataclasses import dataclass, replace
 
 from chathub.database.rows.models import Model
 from chathub.database.rows.providers import Provider
+from chathub.errors import BadRequest
 from chathub.formats.events import Units
 from chathub.providers import aliases
 from chathub.providers.prices import Prices
 from chathub.providers.unit_prices import UnitPrices
+from chathub.security.stored_proxy import StoredProxy
+from chathub.security.vault import Vault, VaultError
 
 _DEFAULT_WINDOW = 32_768
 
@@ -46,12 +49,24 @@ class ChatModel:
     fallback_model: str = ""
     allow_extras: bool = False
     upstream_name: str = ""
+    proxy: StoredProxy = StoredProxy(0)
 
     def has_price_for(self, units: Units | None) -> bool:
         """Whether it is known what a request costs: by its tokens, or by its ``units``."""
         if units is None or not self.needs_key or self.prices.has_any:
             return self.is_priced
         return self.units.price_of(units.unit, *units.attributes) is not None
+
+    def proxy_url(self, vault: Vault) -> str | None:
+        """The proxy for requests to the provider; None: the configuration decides, empty: none.
+
+        Raises:
+            BadRequest: the stored one does not open.
+        """
+        try:
+            return self.proxy.open(vault)
+        except VaultError:
+            raise BadRequest("proxy_url_unreadable", provider=self.provider_name) from None
 
 
 def provider_as_model(provider: Provider) -> ChatModel:
@@ -74,6 +89,7 @@ def chat_model(
         upstream_name=name,
         is_priced=not provider.needs_key,
         cached_weight=cached_weight,
+        proxy=StoredProxy.of(provider),
     )
     if row is None:
         return model

@@ -177,7 +177,8 @@ class Resolver:
             record_place(self._affinity, affinity, candidate, endpoints[0])
             return candidate
         if not model.needs_key:
-            endpoint = Endpoint(base_url=model.base_url, wire_format=model.wire_format)
+            proxy_url = model.proxy_url(self._vault)
+            endpoint = Endpoint(model.base_url, wire_format=model.wire_format, proxy_url=proxy_url)
             return Candidate(model, (endpoint,))
         raise none_usable(model, api_keys, matching, healths, caller.id, now)
 
@@ -209,7 +210,11 @@ class Resolver:
         return worst((KeyHealth.of(row), KeyHealth.for_model(row), own, own_for_model), now)
 
     def _endpoint(self, model: ChatModel, row: UsableApiKey, caller_id: int) -> Endpoint | None:
-        """A stored API key as an endpoint, or None if it does not open."""
+        """A stored API key as an endpoint, or None if it does not open.
+
+        Raises:
+            BadRequest: the provider's proxy does not open.
+        """
         try:
             api_key = self._vault.open(row.secret, Binding.of(row))
         except VaultError:
@@ -219,8 +224,15 @@ class Resolver:
             # a URL that is trusted as the provider's own becomes the provider's own, without the user's query
             base_url = model.base_url
         trusted = row.is_vouched or is_trusted(base_url, model.base_url, self._config.upstream_allow_hosts)
-        is_own = row.user_id == caller_id
-        return Endpoint(base_url, api_key, model.wire_format, trusted, key_id=row.id, is_own=is_own)
+        return Endpoint(
+            base_url,
+            api_key,
+            model.wire_format,
+            trusted,
+            key_id=row.id,
+            is_own=row.user_id == caller_id,
+            proxy_url=model.proxy_url(self._vault) if trusted else None,
+        )
 
 
 def _distinct(candidates: Iterable[Candidate]) -> tuple[Candidate, ...]:

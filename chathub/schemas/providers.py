@@ -12,6 +12,8 @@ from chathub.schemas.from_row import from_row
 from chathub.schemas.success import Success
 
 Url = Annotated[str, Meta(min_length=1, max_length=2000)]
+# empty: no proxy
+Proxy = Annotated[str, Meta(max_length=2000)]
 # the wire format of a provider; ``formats/registry.py`` has the names
 Protocol = str
 
@@ -32,10 +34,12 @@ class NewProvider(Request):
     needs_key: bool | None | UnsetType = UNSET
     is_active: bool | None | UnsetType = UNSET
     sort_order: Order | None | UnsetType = UNSET
+    proxy_url: Proxy | None | UnsetType = UNSET
 
 
 class ProviderChange(Request):
-    """PUT /api/providers/{id}. A ``protocol`` of null means the one that the address suggests."""
+    """PUT /api/providers/{id}. A ``protocol`` of null means the one that the address suggests. The
+    ``proxy_url`` that is shown keeps the stored one."""
 
     display_name: Name | UnsetType = UNSET
     default_base_url: Url | UnsetType = UNSET
@@ -43,10 +47,12 @@ class ProviderChange(Request):
     needs_key: bool | None | UnsetType = UNSET
     is_active: bool | None | UnsetType = UNSET
     sort_order: Order | None | UnsetType = UNSET
+    proxy_url: Proxy | None | UnsetType = UNSET
 
 
 class Provider(Struct):
-    """``provider_key`` is the provider's slug. ``is_active`` is false for a deleted provider."""
+    """``provider_key`` is the provider's slug. ``is_active`` is false for a deleted provider.
+    ``proxy_url`` has stars for its password, and is there for administrators only."""
 
     id: int
     provider_key: str
@@ -58,6 +64,7 @@ class Provider(Struct):
     sort_order: int
     created_at: str
     updated_at: str
+    proxy_url: str | None | UnsetType = UNSET
 
     @classmethod
     def of(cls, row: rows.Provider) -> "Provider":

@@ -13,7 +13,7 @@ from chathub.database.errors import DatabaseError
 from chathub.database.rows.api_keys import NamedApiKey
 from chathub.database.transaction import Transaction
 from chathub.errors import StartError
-from chathub.security import secret_files
+from chathub.security import secret_files, stored_proxy
 from chathub.security.audit import OPERATOR, record
 from chathub.security.master_secret import MARK, master_secret
 from chathub.security.secret_files import mark_of, new_secret_file
@@ -22,10 +22,11 @@ from chathub.security.vault import Binding, Vault, VaultError
 
 
 class Rotation(NamedTuple):
-    """How many API keys were sealed again, and those that did not open."""
+    """How many API keys and proxies were sealed again, and the names of those that did not open."""
 
     sealed: int
-    unreadable: list[NamedApiKey]
+    unreadable: list[str]
+    proxies: int
 
 
 async def rotate(db: Database, config: Config, now: int) -> Rotation:
@@ -69,6 +70,11 @@ def key_name(row: NamedApiKey) -> str:
     return f"key {row.id} (user {row.user_id}, provider {row.provider_slug})"
 
 
+def proxy_name(provider_slug: str) -> str:
+    """How an operator finds a proxy that does not open."""
+    return f"the proxy of provider {provider_slug}"
+
+
 def _reseal(tx: Transaction, old: bytes, new: bytes, now: int) -> Rotation:
     before, after = Vault(old), Vault(new)
     sealed, unreadable = 0, []
@@ -80,7 +86,24 @@ def _reseal(tx: Transaction, old: bytes, new: bytes, now: int) -> Rotation:
             continue
         tx.run(tx.q.api_keys.reseal, key_id=row.id, secret=secret)
         sealed += 1
+    proxies, unreadable_proxies = _reseal_proxies(tx, before, after)
     reseal_token_keys(tx, old, new, now)
     tx.run(tx.q.settings.put, name=MARK, value=mark_of(new))
-    record(tx, OPERATOR, "secret.rotate", now, keys=sealed, unreadable=[row.id for row in unreadable])
-    return Rotation(sealed, unreadable)
+    told = {"unreadable": [row.id for row in unreadable], "unreadable_proxies": unreadable_proxies}
+    record(tx, OPERATOR, "secret.rotate", now, "", keys=sealed, proxies=proxies, **told)
+    names = [*map(key_name, unreadable), *map(proxy_name, unreadable_proxies)]
+    return Rotation(sealed, names, proxies)
+
+
+def _reseal_proxies(tx: Transaction, before: Vault, after: Vault) -> tuple[int, list[str]]:
+    """How many proxies of providers were sealed again, and the providers whose proxy does not open."""
+    sealed, unreadable = 0, []
+    for slug, proxy in stored_proxy.list_sealed(tx):
+        try:
+            again = proxy.resealed(before, after)
+        except VaultError:
+            unreadable.append(slug)
+            continue
+        tx.run(tx.q.providers.reseal_proxy, provider_id=proxy.provider_id, secret=again.sealed)
+        sealed += 1
+    return sealed, unreadable

@@ -57,7 +57,7 @@ class Vault:
         self._known: dict[str, None] = {}
 
     def seal(self, api_key: str, binding: Bound) -> bytes:
-        self._remember(api_key)
+        self.remember(api_key)
         nonce = secrets.token_bytes(_NONCE)
         return nonce + self._cipher.encrypt(nonce, api_key.encode(), binding.associated_data())
 
@@ -72,14 +72,15 @@ class Vault:
         except (InvalidTag, ValueError):
             raise VaultError("the stored key does not open") from None
         api_key = opened.decode()
-        self._remember(api_key)
+        self.remember(api_key)
         return api_key
 
     def known(self) -> list[str]:
-        """The API keys sealed or opened since the start, as far as there was room: what no log may show."""
+        """The secrets sealed or opened since the start, as far as there was room: what no log may show."""
         return list(self._known)
 
-    def _remember(self, api_key: str) -> None:
+    def remember(self, api_key: str) -> None:
+        """Keep a secret out of the logs."""
         if api_key not in self._known:
             self._known[api_key] = None
             if len(self._known) > _KNOWN:

@@ -60,6 +60,11 @@ SENTENCES = {
     ),
     "provider_key_taken": ("提供商标识已存在", "There is a provider with this key already"),
     "provider_not_found": ("提供商不存在", "There is no such provider"),
+    "proxy_url_invalid": ("字段 proxy_url {reason}", "Field proxy_url {reason}"),
+    "proxy_url_unreadable": (
+        "已保存的 {provider} 的代理地址无法解密，请管理员重新填写",
+        "The stored proxy of {provider} cannot be decrypted, an administrator must enter it again",
+    ),
     "shared_api_key_refused": (
         "{provider} 拒绝了管理员配置的 API 密钥，请联系管理员",
         "{provider} refused the API key of the administrator, please ask the administrator",

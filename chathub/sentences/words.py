@@ -107,6 +107,10 @@ SENTENCES = {
         "SOCKS 代理需要安装扩展：pip install python-socks",
         "is a proxy of SOCKS, which needs an extra: pip install python-socks",
     ),
+    "proxy_url_stars": (
+        "中的密码是星号：地址与原来的不同，须重新输入密码",
+        "has stars for its password: an address other than the stored one needs it again",
+    ),
     "replies_wait": (
         "已有过多回复未能保存，暂时不接受新的消息，请稍后重试",
         "Too many replies wait to be stored, and no new messages are accepted now, please try again later",

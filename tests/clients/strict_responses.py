@@ -58,7 +58,13 @@ TOOLS = {
     "custom": {"name", "description", "format"},
     "namespace": {"name", "description", "tools"},
     "tool_search": {"execution", "description", "parameters"},
-    "web_search": {"external_web_access", "search_content_types", "filters", "user_location"},
+    "web_search": {
+        "external_web_access",
+        "filters",
+        "search_content_types",
+        "search_context_size",
+        "user_location",
+    },
 }
 CALLS = ("function_call", "custom_tool_call", "tool_search_call")
 # the field with the result

@@ -2,11 +2,14 @@
 
 import asyncio
 import ipaddress
+from argparse import Namespace
 from collections.abc import Sequence
 
 import pytest
 
 from chathub import proxy_settings
+from chathub.config import load
+from chathub.errors import StartError
 from chathub.formats.messages import Endpoint
 from chathub.proxy_settings import ProxySettings
 from chathub.upstream.guard import Address
@@ -95,9 +98,11 @@ def test_no_proxy_names_hosts_and_networks(no_proxy: str, host: str, port: int, 
 
 @pytest.mark.parametrize("variable", ["CHATHUB_UPSTREAM_PROXY", "HTTPS_PROXY", "http_proxy"])
 def test_wrong_value_is_named_without_its_password(variable: str) -> None:
-    with pytest.raises(ValueError, match=f"^{variable}: ") as caught:
-        proxy_settings.read({variable: f"ftp://anna:{PASSWORD}@proxy"})
-    assert PASSWORD not in str(caught.value)
+    with pytest.raises(StartError) as caught:
+        load(Namespace(), {variable: f"ftp://anna:{PASSWORD}@proxy"})
+    told = str(caught.value)
+    assert "CHATHUB_UPSTREAM_PROXY: " in told and variable in told and "http://" in told
+    assert PASSWORD not in told
 
 
 def test_sentence_names_proxies_and_variables_without_passwords() -> None:

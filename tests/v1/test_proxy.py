@@ -74,6 +74,16 @@ def port_of(provider: Provider) -> int:
     return int(provider.base_url.rpartition(":")[2].partition("/")[0])
 
 
+async def provider_path(client: TestClient, admin: Headers, slug: str) -> str:
+    listed = await (await client.get("/api/providers", headers=admin)).json()
+    return "/api/providers/" + str(next(p["id"] for p in listed["data"] if p["provider_key"] == slug))
+
+
+async def put(client: TestClient, path: str, body: dict[str, Any], headers: Headers) -> None:
+    async with client.put(path, json=body, headers=headers) as response:
+        assert response.status == 200, await response.text()
+
+
 async def chat(client: TestClient, headers: Headers, **more: Any) -> tuple[int, Any]:
     async with client.post("/v1/chat/completions", json=CHAT | more, headers=headers) as response:
         text = await response.text()
@@ -92,9 +102,7 @@ async def test_chats_lists_and_tests_go_through_the_proxy(
     assert (await chat(client, admin))[0] == 200
     tested = await post(client, f"/api/apikeys/{key['apikey']['id']}/test", {}, admin)
     assert tested["success"], tested
-    listed = await client.get("/api/providers", headers=admin)
-    provider_id = next(p["id"] for p in (await listed.json())["data"] if p["provider_key"] == "upstream")
-    await client.get(f"/api/providers/{provider_id}/models", headers=admin)
+    await client.get(await provider_path(client, admin, "upstream") + "/models", headers=admin)
 
     methods = [line.split()[0] for line in proxy.seen]
     assert methods.count("POST") >= 2 and methods.count("GET") >= 1
@@ -136,6 +144,30 @@ async def test_proxy_of_socks_gets_the_name_and_the_provider_the_path(
         assert proxy.seen == [f"SOCKS provider.test:{443 if tls else 80}"]
         assert all("Proxy-Authorization" not in headers for headers in provider.headers)
         assert {body["_path"] for body in provider.bodies} == {"/v1/chat/completions"}
+
+
+async def test_provider_s_own_proxy_comes_first_and_empty_means_the_direct_way(
+    start: Start, proxy: CountingProxy, provider: Provider, admin: Headers
+) -> None:
+    async with CountingProxy("berta:another-S3cret") as other:
+        other.hosts["provider.test"] = port_of(provider)
+        client = await start(CHATHUB_UPSTREAM_PROXY=proxy.url)
+        for name in ("one", "two"):
+            await add(client, admin, "http://provider.test/v1", name=name, provider=name)
+        path = await provider_path(client, admin, "one")
+        for proxy_url, reached in ((None, proxy), (other.url, other), (None, proxy)):
+            await put(client, path, {"proxy_url": proxy_url}, admin)
+            before = len(reached.seen)
+            assert (await chat(client, admin, model="one"))[0] == 200
+            assert len(reached.seen) == before + 1
+        assert (await chat(client, admin, model="two"))[0] == 200
+        assert (len(proxy.seen), len(other.seen)) == (3, 1)
+
+        await put(client, path, {"proxy_url": ""}, admin)
+        status, body = await chat(client, admin, model="one")
+        # this name is known to the proxies alone
+        assert status == 502 and "provider.test cannot be resolved" in body["error"]["message"]
+        assert (len(proxy.seen), len(other.seen)) == (3, 1)
 
 
 async def test_hosts_of_the_own_network_are_reached_directly(

@@ -4,7 +4,9 @@ from chathub.database.statements import Command, Row, Select, Statements
 
 
 class Provider(Row, frozen=True):
-    """``protocol`` is the wire format. Moments are Unix milliseconds."""
+    """``protocol`` is the wire format. ``proxy_url`` is None where the configuration decides, empty for none,
+    else a URL with stars for its secret; ``proxy_secret`` is then the whole URL, encrypted. Moments are Unix
+    milliseconds."""
 
     id: int
     slug: str
@@ -14,6 +16,8 @@ class Provider(Row, frozen=True):
     needs_key: bool
     is_active: bool
     sort_order: int
+    proxy_url: str | None
+    proxy_secret: bytes | None
     created_at: int
     updated_at: int
 
@@ -28,4 +32,6 @@ class Providers(Statements):
     get_by_slug: Select[Provider]
     insert: Select[ProviderId]
     update: Command
+    set_proxy: Command
+    reseal_proxy: Command
     set_active: Command

@@ -118,7 +118,7 @@ def joined(events: list[Event]) -> list[Any]:
     calls: dict[int, int] = {}
     for each in events:
         last = found[-1] if found else None
-        if isinstance(each, Text | Reasoning) and type(each) is type(last):
+        if isinstance(each, Text | Reasoning) and _is_alike(each, last):
             found[-1] = replace(last, text=last.text + each.text)
         elif isinstance(each, ToolCallDelta) and each.index in calls:
             known = found[calls[each.index]]
@@ -129,6 +129,11 @@ def joined(events: list[Event]) -> list[Any]:
                 calls[each.index] = len(found)
             found.append(each)
     return found
+
+
+def _is_alike(piece: Text | Reasoning, other: object) -> bool:
+    """Whether two pieces are of the same text."""
+    return isinstance(other, type(piece)) and replace(other, text=piece.text) == piece
 
 
 EXPECTED = [
