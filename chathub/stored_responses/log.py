@@ -11,7 +11,7 @@ from chathub.schemas.json import JsonObject
 from chathub.sentences import Reason
 from chathub.stored_responses import items, repeats
 from chathub.stored_responses.events import Batch, events_in, framed, unpacked
-from chathub.stored_responses.output import Output, ended
+from chathub.stored_responses.output import Output, closed, ended
 from chathub.stored_responses.repeats import RequestKey
 from chathub.stored_responses.request import StoredItems
 
@@ -133,11 +133,13 @@ def response_so_far(tx: Transaction, response_id: int) -> JsonObject:
 
 
 def ended_response(tx: Transaction, response_id: int) -> JsonObject:
-    """The response of a log that has ended: its last event has all of it."""
+    """The response of a log that has ended: its last event has all of it, but for the output where the
+    provider does not repeat that, or has failed."""
     (row,) = tx.all(tx.q.responses.get_last_events, response_id=response_id)
     output = Output()
     output.add(events_in(unpacked(row).after(row.last - 1)))
-    return output.response()
+    response = output.response()
+    return response if response.get("output") else closed(response_so_far(tx, response_id))
 
 
 def response_of(tx: Transaction, stored: StoredResponse) -> JsonObject:
