@@ -7,6 +7,8 @@ import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
 
+from msgspec.structs import replace
+
 from chathub.accounts.caller import Caller
 from chathub.billing.token_weights import TokenWeights
 from chathub.config import Config
@@ -149,12 +151,12 @@ class Gateway:
             ChatHubError: the request failed before anything was sent.
             ConnectionError: the client left.
         """
-        candidates = self._resolve(
-            caller, media.model, Requirements(types=media.model_types, units=media.most)
-        )
-        able = [each for each in candidates.in_order if each.endpoints[0].wire_format == "openai"]
+        needs = Requirements(types=media.model_types, falls_back=media.falls_back, units=media.most)
+        candidates = self._resolve(caller, media.model, needs)
+        able = tuple(each for each in candidates.in_order if each.endpoints[0].wire_format == "openai")
         if not able:
             raise media.unsupported
+        candidates = replace(candidates, in_order=able)
         counts_tokens = media.most is None or any(each.model.prices.has_any for each in able)
         metered = self._metering.metered(
             caller,
@@ -168,16 +170,16 @@ class Gateway:
         async with metered as request:
             limit = self._config.reply_characters
             exchange = MediaExchange(self._client, request, able[0], media, sink, limit)
-            work = self._transferred(exchange, request, able, sink)
+            work = self._transferred(exchange, request, sink)
             return await request.attend(work, sink, self._registry.usage_seconds)
 
     async def _transferred(
-        self, exchange: MediaExchange, request: GatewayRequest, able: list[Candidate], sink: DroppableSink
+        self, exchange: MediaExchange, request: GatewayRequest, sink: DroppableSink
     ) -> MediaExchange:
         report = self._key_reports.for_request(request.user_id, request.candidates)
         try:
             async with asyncio.timeout(self._config.reply_seconds):
-                failure = await failover.run(able, exchange.prepare, report)
+                failure = await failover.run(request.candidates.in_order, exchange.prepare, report)
         except TimeoutError:
             failure = Failure.found("reply_took_too_long", kind="timeout")
         if failure is not None and not sink.has_begun:

@@ -19,6 +19,8 @@ class EmbeddingRequest(MediaRequest):
     path = "/embeddings"
     model_types = ("embedding",)
     streams = False
+    # vectors of different models cannot be compared
+    falls_back = False
 
     def __init__(self, body: bytes) -> None:
         body = readable(body)

@@ -34,6 +34,8 @@ class MediaRequest(ABC):
     path: ClassVar[str]
     # the types of models that take it
     model_types: ClassVar[tuple[str, ...]]
+    # whether another model can take the place of one that fails
+    falls_back = True
     # whether the response is a file, whose usage nothing tells
     is_binary = False
     is_text = False
