@@ -9,6 +9,7 @@ from msgspec import Raw
 
 from chathub.database.rows.responses import StoredEvents
 from chathub.formats import sse
+from chathub.formats.raw_json import ABSENT, joined, value_of
 
 # the events that end a response, with the status that it has then
 ENDS = {
@@ -21,7 +22,8 @@ _LARGEST = 64 * 1024 * 1024
 _EVENT_END = b"\n\n"
 
 Fields = dict[str, Raw]
-_decode_fields = msgspec.json.Decoder(Fields).decode
+_list = msgspec.json.Decoder(list[Raw])
+_fields = msgspec.json.Decoder(Fields)
 _decode_event = msgspec.json.Decoder(dict[str, Any]).decode
 
 
@@ -60,7 +62,8 @@ def events_in(data: bytes) -> Iterator[dict[str, Any]]:
 
 
 class Rewriter:
-    """Turns the bytes of a stream into numbered events; heartbeats are left out, and what follows the end.
+    """Turns the bytes of a stream into numbered events; what is no event is left out, and what follows the
+    end.
 
     ``fields`` replace those of every ``response`` object. ``status`` is how the response ended, once its last
     event has come. The first event of a response that has begun already is left out too.
@@ -71,6 +74,8 @@ class Rewriter:
         self._parser = sse.Parser(_LARGEST)
         self._number = number
         self._has_begun = has_begun
+        # the items that are done, by their indexes
+        self._items: dict[bytes, Raw] = {}
         self.status: str | None = None
 
     def feed(self, data: bytes) -> Batch | None:
@@ -87,18 +92,27 @@ class Rewriter:
         return Batch(first, self._number - 1, b"".join(written)) if written else None
 
     def _rewritten(self, name: str, payload: bytes) -> bytes:
-        if self.status is not None or not payload.lstrip().startswith(b"{"):
+        found = value_of(Raw(payload), _fields) if self.status is None else None
+        if found is None:
             return b""
-        event: dict[str, Any] = dict(_decode_fields(payload))
+        event: dict[str, Any] = dict(found)
         kind = _text(event.get("type")) or name
         if not kind or (kind == "response.created" and self._has_begun):
             return b""
         event = {"type": kind, **{field: raw for field, raw in event.items() if field != "type"}}
-        if (response := event.get("response")) is not None and response != b"null":
-            event["response"] = {**_decode_fields(response), **self._fields}
         self.status = ENDS.get(kind)
+        if kind == "response.output_item.done" and "item" in event:
+            self._items[bytes(event.get("output_index") or b"%d" % len(self._items))] = event["item"]
+        if (response := value_of(event.get("response", ABSENT), _fields)) is not None:
+            event["response"] = self._response(response)
         self._number += 1
         return framed(event, self._number - 1)
+
+    def _response(self, response: Fields) -> Mapping[str, Any]:
+        """A response object with our fields. Some providers leave the output out of the last one."""
+        if self.status is not None and not value_of(response.get("output", ABSENT), _list):
+            response["output"] = joined(list(self._items.values()))
+        return {**response, **self._fields}
 
 
 def _text(raw: Raw | None) -> str:
