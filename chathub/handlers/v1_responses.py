@@ -18,7 +18,8 @@ from chathub.stored_responses.request import Wanted
 @streamed
 async def create(request: web.Request) -> web.StreamResponse:
     body = await read_body(request, LONGEST)
-    stored, key = request.app[STORED_RESPONSES], key_of(idempotency_header(request), body)
+    stored, name = request.app[STORED_RESPONSES], idempotency_header(request)
+    key = await off_loop(request, key_of, name, body)
     if key is not None and (earlier := await stored.find_repeated(request[CALLER], key)) is not None:
         return await repeat(request, body, earlier)
     client_format = await _decoded(request, body)

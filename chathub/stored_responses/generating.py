@@ -33,6 +33,9 @@ logger = logging.getLogger("chathub.responses")
 
 Failure = ChatHubError | DatabaseUnavailable
 
+# seconds after which a request may begin where this one could not
+_RETRY_AFTER = 5
+
 _SHUTDOWN = Ending("failed", Reason("shutdown_interrupted_reply"))
 _STOPPED = Ending("failed", Reason("reply_stopped"))
 _BROKEN = Ending("failed", Reason("internal_error"))
@@ -69,7 +72,7 @@ class ResponseGenerator:
             ChatHubError, DatabaseUnavailable: it may not begin; nothing is stored.
         """
         if self._is_closed:
-            raise Unavailable("server_stopping", retry_after=5)
+            raise Unavailable("server_stopping", retry_after=_RETRY_AFTER)
         is_background = beginning.new.is_background
         unfollowed = None if is_background else self._config.unfollowed_seconds
         run = self.running[beginning.new.public_id] = StoredRun(unfollowed, is_shown=is_background)
@@ -120,7 +123,7 @@ class ResponseGenerator:
         """Store the response: its usage is reserved, and its provider is called next."""
         run.request = request
         if run.ending is not None:
-            raise Unavailable("server_stopping", retry_after=5)
+            raise Unavailable("server_stopping", retry_after=_RETRY_AFTER)
         batch = _queued(beginning) if beginning.new.is_background else None
         # the name as it is kept, which may be another spelling than the client's
         new = beginning.new._replace(model=request.candidates.requested)
@@ -176,7 +179,7 @@ def _refusal(ending: Ending | None) -> ChatHubError:
     """The error of a client that has seen nothing of a response which was ended."""
     if ending is None or ending is _BROKEN:
         return ChatHubError.of(_BROKEN.reason)
-    return Unavailable.of(ending.reason)
+    return Unavailable.of(ending.reason, retry_after=_RETRY_AFTER)
 
 
 def _fields_of(head: ResponseHead) -> Mapping[str, Any]:

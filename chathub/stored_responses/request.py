@@ -115,10 +115,10 @@ def _named(item: Raw, public_id: str, number: int) -> Raw:
     prefix = _IDS.get(kind or "", "item")
     fresh = f"{prefix}_{public_id.removeprefix('resp_')}{number}"
     filled: JsonObject = {"type": "message"} if "type" not in known else {}
-    if known.get("id") in (None, b"null"):
+    if is_null(known.get("id", ABSENT)):
         filled["id"] = fresh
     if kind == "message" and first_of(known.get("content", ABSENT)) == b'"':
-        part = "output_text" if known.get("role") == b'"assistant"' else "input_text"
+        part = "output_text" if bytes(known.get("role", ABSENT)) == b'"assistant"' else "input_text"
         filled["content"] = [{"type": part, "text": known["content"]}]
     return changed(item, filled) if filled else item
 

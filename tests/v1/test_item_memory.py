@@ -77,6 +77,7 @@ def test_references_are_found_in_valid_requests_only() -> None:
     a, b = ({"type": "item_reference", "id": each} for each in "ab")
     body = json.dumps({"model": "m", "input": [a, {"role": "user", "content": "hi"}, b, a]}).encode()
     assert references_in(body.replace(b": ", b":")) == references_in(body) == ["a", "b"]
+    assert references_in(b"\xef\xbb\xbf" + body) == ["a", "b"]
     for invalid in (b"{", b"[]", b'{"input":5}', b'{"input":"\\"item_reference\\""}'):
         assert references_in(invalid + b'"item_reference"') == references_in(invalid) == []
     assert references_in(json.dumps({"input": [a] * 10_001}).encode()) == []

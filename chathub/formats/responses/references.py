@@ -10,6 +10,7 @@ from chathub.errors import TooLarge
 from chathub.formats import sse
 from chathub.formats.client_request import MESSAGES, refuse
 from chathub.formats.raw_json import ABSENT, first_of, items, joined, look, value_of
+from chathub.schemas.readable import readable
 
 # bytes of all items that one request refers to
 _MOST = 16 * 1024 * 1024
@@ -40,7 +41,7 @@ def references_in(body: bytes) -> list[str]:
     """The ids of the items that a request refers to, each once; none of a body that is not valid."""
     if _REFERENCE not in body:
         return []
-    found = value_of(Raw(body), _request)
+    found = value_of(Raw(readable(body)), _request)
     return list({each: None for _, each in _references(found.input)}) if found else []
 
 
