@@ -13,20 +13,25 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from aiohttp.test_utils import TestClient
 from chats import add_model, messages_of, stream
 from conftest import Connect, sign_in
 from processes import ChatHub, run_to_its_end
 from scripted import Provider, reply
 
+from chathub.app_keys import CATALOG, VAULT
 from chathub.commands.backup import backup
 from chathub.commands.restore import restore
 from chathub.config import Config
 from chathub.database.copying import CopyError, copy_database
-from chathub.errors import StartError
+from chathub.errors import BadRequest, StartError
+from chathub.providers.chat_model import provider_as_model
 from chathub.security.passphrase import PassphraseError, open_sealed, seal
 from chathub.security.secret_files import secret_file
 
 PASSPHRASE = "a passphrase of the tests"
+PROXY_PASSWORD = "password-of-the-proxy"
+PROXY = f"socks5h://anna:{PROXY_PASSWORD}@proxy.example:1080"
 
 
 @pytest.fixture
@@ -37,7 +42,7 @@ def config(first_start_config: Config) -> Config:
 
 @pytest.fixture
 async def talked(connect: Connect, config: Config, provider: Provider) -> Config:
-    """A stopped server with a conversation of two messages and a saved API key."""
+    """A stopped server with a conversation of two messages, a saved API key and a proxy with a password."""
     client = await connect(config)
     admin = await sign_in(client, "admin", "admin123")
     await add_model(client, admin, provider.base_url)
@@ -45,19 +50,25 @@ async def talked(connect: Connect, config: Config, provider: Provider) -> Config
     await stream(client, admin, conversation_id="c")
     body = {"model_provider": "p_test_model", "api_key": "sk-of-the-tests-0123456789"}
     assert (await client.post("/api/apikeys", json=body, headers=admin)).status == 200
+    assert (await client.put("/api/providers/1", json={"proxy_url": PROXY}, headers=admin)).status == 200
     await client.close()
     return config
 
 
 async def said(connect: Connect, config: Config) -> list[str]:
-    """The conversation's messages, read from a server on the database."""
+    """The conversation's messages, read from a server on the database that can use its secrets."""
     client = await connect(config)
     headers = await sign_in(client, "admin", "admin123")
     found = [message["content"] for message in await messages_of(client, headers, "c")]
     keys = await (await client.get("/api/apikeys", headers=headers)).json()
     assert [key["health"] for key in keys] == ["ok"]
+    assert proxy_of(client) == PROXY
     await client.close()
     return found
+
+
+def proxy_of(client: TestClient) -> str | None:
+    return provider_as_model(client.app[CATALOG].provider(1)).proxy_url(client.app[VAULT])
 
 
 def elsewhere(config: Config, tmp_path: Path) -> Config:
@@ -83,6 +94,7 @@ async def test_backup_with_its_secret_can_be_restored_on_another_machine(
         assert made.stat().st_mode & 0o777 == 0o600
         content = gzip.decompress(made.read_bytes()) if made.suffix == ".gz" else made.read_bytes()
         assert secret not in content and b"sk-of-the-tests" not in content
+        assert PROXY_PASSWORD.encode() not in content
     other = elsewhere(talked, tmp_path)
     restore(other, file, passphrase)
     assert await said(connect, other) == ["你好", "hello"]
@@ -306,7 +318,7 @@ async def test_backup_from_before_a_secret_rotation_can_be_restored(
     assert await said(connect, talked) == ["你好", "hello"]
 
 
-async def test_backup_without_its_secret_is_restored_without_api_keys(
+async def test_backup_without_its_secret_is_restored_without_api_keys_and_proxies(
     connect: Connect, talked: Config, tmp_path: Path
 ) -> None:
     backup(talked, tmp_path / "copy.db")
@@ -317,6 +329,10 @@ async def test_backup_without_its_secret_is_restored_without_api_keys(
     client = await connect(other)
     headers = await sign_in(client, "admin", "admin123")
     assert [each["content"] for each in await messages_of(client, headers, "c")] == ["你好", "hello"]
+    with pytest.raises(BadRequest, match="proxy_url_unreadable"):
+        proxy_of(client)
+    again = await client.put("/api/providers/1", json={"proxy_url": PROXY}, headers=headers)
+    assert again.status == 200 and proxy_of(client) == PROXY
     await client.close()
 
 

@@ -19,12 +19,14 @@ from conftest import Connect, sign_in
 from processes import ChatHub, run_to_its_end
 from scripted import Provider, reply
 
+from chathub.app_keys import CATALOG, VAULT
 from chathub.clock import Clock
 from chathub.config import Config
 from chathub.database.migrations import migrate, migrations_in
 from chathub.database.opening import open_database
 from chathub.database.queries import sql_folder
 from chathub.errors import StartError
+from chathub.providers.chat_model import provider_as_model
 from chathub.security import rotation
 from chathub.security.vault import derive
 
@@ -32,6 +34,8 @@ Headers = dict[str, str]
 
 FIRST = "sk-first-key-of-the-tests-aaaa1111"
 SECOND = "sk-second-key-of-the-tests-bbbb2222"
+PROXY_PASSWORD = "password-of-the-proxy"
+PROXY = f"http://anna:{PROXY_PASSWORD}@proxy.example:8080"
 OLD, NEW = "the old secret, of 32 bytes and more", "the new secret, of 32 bytes and more"
 DAY = 86_400
 
@@ -51,7 +55,8 @@ def config(first_start_config: Config) -> Config:
 
 
 async def fill(client: TestClient, provider: Provider) -> Headers:
-    """Add a provider with a model ``m``, and an API key for it of the administrator and one of the user."""
+    """Add a provider with a model ``m``, and an API key for it of the administrator and one of the user; and
+    another provider with a proxy."""
     provider.script = provider.stream(reply("ok"))
     admin, user = await sign_in(client, "admin", "admin123"), await sign_in(client, "user", "user123")
     for headers, path, body in (
@@ -59,6 +64,16 @@ async def fill(client: TestClient, provider: Provider) -> Headers:
             admin,
             "providers",
             {"provider_key": "scripted", "display_name": "S", "default_base_url": provider.base_url},
+        ),
+        (
+            admin,
+            "providers",
+            {
+                "provider_key": "far",
+                "display_name": "F",
+                "default_base_url": "https://far.example/v1",
+                "proxy_url": PROXY,
+            },
         ),
         (admin, "models", {"model_name": "m", "display_name": "M", "model_provider": "scripted"}),
         (admin, "apikeys", {"model_provider": "scripted", "api_key": FIRST}),
@@ -79,13 +94,15 @@ async def filled(connect: Connect, config: Config, provider: Provider) -> Config
 
 
 async def opens(connect: Connect, config: Config, provider: Provider) -> None:
-    """The server starts, and both users are served with their own API keys."""
+    """The server starts, both users are served with their own API keys, and the proxy has its password."""
     client = await connect(config)
     for name, password, key in (("admin", "admin123", FIRST), ("user", "user123", SECOND)):
         headers = await sign_in(client, name, password)
         response = await client.post("/api/chat", json={"message": "hi", "model": "m"}, headers=headers)
         assert response.status == 200, await response.text()
         assert provider.headers[-1]["Authorization"] == f"Bearer {key}"
+    (far,) = [row for row in client.app[CATALOG].providers() if row.slug == "far"]
+    assert provider_as_model(far).proxy_url(client.app[VAULT]) == PROXY
     await client.close()
 
 
@@ -95,7 +112,8 @@ def query(config: Config, statement: str, *values: Any) -> list[tuple[Any, ...]]
 
 
 def sealed(config: Config) -> list[tuple[Any, ...]]:
-    return query(config, "SELECT secret FROM api_keys ORDER BY id")
+    proxies = "SELECT proxy_secret FROM providers WHERE proxy_secret IS NOT NULL"
+    return query(config, f"SELECT secret FROM api_keys UNION ALL {proxies}")
 
 
 def files(config: Config) -> tuple[Path, Path]:
@@ -132,12 +150,13 @@ async def test_rotation_encrypts_every_api_key_under_a_new_secret(
     path, new = files(filled)
     old, before = path.read_bytes(), sealed(filled)
     said = await rotate(filled)
-    assert "2 provider keys" in said
+    assert "2 provider keys and 1 passwords of proxies" in said
     assert path.read_bytes() != old and path.stat().st_mode & 0o777 == 0o600 and not new.exists()
     assert not set(sealed(filled)) & set(before)
     ((details,),) = query(filled, "SELECT details FROM audit WHERE event = 'secret.rotate'")
     for told in (said, details):
-        assert not [word for word in (old, path.read_bytes()) if word.decode().strip() in told]
+        secrets = (old.decode().strip(), path.read_bytes().decode().strip(), PROXY_PASSWORD)
+        assert not [word for word in secrets if word in told]
     await opens(connect, filled, provider)
     path.write_bytes(old)
     with pytest.raises(StartError, match="secret"):
@@ -200,6 +219,28 @@ async def test_api_key_that_cannot_be_decrypted_is_named_and_unchanged(
     client = await connect(filled)
     user = await sign_in(client, "user", "user123")
     await client.put("/api/apikeys/2", json={"api_key": SECOND}, headers=user)
+    await client.close()
+    await opens(connect, filled, provider)
+
+
+async def test_proxy_that_cannot_be_decrypted_is_named_and_unchanged(
+    connect: Connect, filled: Config, provider: Provider
+) -> None:
+    changed = "UPDATE providers SET proxy_url = replace(proxy_url, '{}', '{}') WHERE provider_key = 'far'"
+    query(filled, changed.format("proxy.example", "other.example"))
+    before = sealed(filled)
+    code, (problem,) = await doctor(filled)
+    assert code == 1 and "proxy of provider far" in problem
+    said = await rotate(filled)
+    assert "proxy of provider far did not open" in said and "0 passwords of proxies" in said
+    after = sealed(filled)
+    assert after[2] == before[2] and not set(after[:2]) & set(before[:2])
+    client = await connect(filled)
+    admin = await sign_in(client, "admin", "admin123")
+    rows = (await (await client.get("/api/providers", headers=admin)).json())["data"]
+    (far,) = [row["id"] for row in rows if row["provider_key"] == "far"]
+    response = await client.put(f"/api/providers/{far}", json={"proxy_url": PROXY}, headers=admin)
+    assert response.status == 200
     await client.close()
     await opens(connect, filled, provider)
 
@@ -586,7 +627,7 @@ async def doctor(config: Config, *flags: str, **environment: str) -> tuple[int, 
     assert errors == ""
     lines = output.splitlines()
     assert lines and all(line.startswith(("ok      ", "problem ")) for line in lines)
-    assert FIRST not in output and SECOND not in output
+    assert FIRST not in output and SECOND not in output and PROXY_PASSWORD not in output
     for path in files(config):
         # a secret is never shown
         assert not path.exists() or len(path.read_text()) < 32 or path.read_text().strip() not in output

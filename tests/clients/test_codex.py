@@ -18,8 +18,7 @@ from strict_responses import Responses
 
 PROVIDERS = [OpenAI, Responses, DeepSeek, Anthropic, NewerAnthropic, Gemini]
 CODEX = [Codex, CodexWithCustomTools, CodexWithToolsInInput]
-# DeepSeek refuses two fields of the last one, and ChatHub leaves out one more in each request
-RUNS = [(codex, kind) for codex in CODEX for kind in PROVIDERS if (codex, kind) != (CODEX[2], DeepSeek)]
+RUNS = [(codex, kind) for codex in CODEX for kind in PROVIDERS]
 RUNS += [(CodexWithToolSearch, kind) for kind in (OpenAI, Responses, Anthropic, Gemini)]
 
 

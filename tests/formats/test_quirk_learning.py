@@ -1,6 +1,10 @@
 """Learned quirks: what a provider's refusal teaches about a model, and what it does not."""
 
 import json
+import random
+import re
+from collections.abc import Iterator
+from itertools import cycle
 from typing import Any
 
 import pytest
@@ -10,6 +14,7 @@ from chathub.formats import openai
 from chathub.formats.events import Failure
 from chathub.formats.failures import error_bodies
 from chathub.formats.messages import ChatRequest, Endpoint, Message
+from chathub.formats.quirks import refusal, refusal_phrases, thinking_lessons
 from chathub.formats.quirks.learning import learned
 from chathub.formats.quirks.table import Quirks
 from chathub.formats.registry import format_named
@@ -34,155 +39,151 @@ def relayed(error: Any) -> Any:
     return {"error": {"message": "Provider returned error", "code": 400, "metadata": metadata}}
 
 
-@pytest.mark.parametrize(
-    ("message", "fields", "change"),
-    [
-        ("Unknown field: stream_options", {}, {"stream_options": False}),
-        (
-            {"detail": [{"loc": ["body", "stream_options"], "msg": "Extra inputs are not permitted"}]},
-            {},
-            {"stream_options": False},
-        ),
-        (
-            {"error": {"message": "Unrecognized request argument", "param": "stream_options.include_usage"}},
-            {},
-            {"stream_options": False},
-        ),
-        (
-            "Unsupported parameter: 'max_tokens' is not supported with this model. "
-            "Use 'max_completion_tokens' instead.",
-            {"params": {"max_tokens": 5}},
-            {"max_tokens_field": "max_completion_tokens"},
-        ),
-        (
-            "this model is not supported MaxTokens, please use MaxCompletionTokens",
-            {"params": {"max_tokens": 5}},
-            {"max_tokens_field": "max_completion_tokens"},
-        ),
-        (
-            {
-                "message": "body.logit_bias: property 'body.logit_bias' is unsupported",
-                "param": "validation_error",
-                "code": "wrong_api_format",
-            },
-            {"extra": {"logit_bias": {"1": 2}}},
-            {"left_out": ("logit_bias",)},
-        ),
-        (
-            "'stop' : maximum number of items is 4",
-            {"params": {"stop": list("abcdef")}},
-            {"most_stops": 4},
-        ),
-        (
-            {"code": "…", "error": "Model grok-4 does not support parameter presencePenalty."},
-            {"params": {"presence_penalty": 1}},
-            {"sends_temperature": False},
-        ),
-        (
-            {"code": "…", "error": "Argument not supported on this model: logitBias"},
-            {"extra": {"logit_bias": {"1": 2}}},
-            {"left_out": ("logit_bias",)},
-        ),
-        (
-            "Penalty is not enabled for models/gemini-2.5-flash",
-            {"params": {"presence_penalty": 1}},
-            {"sends_temperature": False},
-        ),
-        (
-            "* GenerateContentRequest.generation_config.seed: seed is not supported",
-            {"params": {"seed": 1}},
-            {"left_out": ("seed",)},
-        ),
-        ("[1214] Incorrect role information", {"messages": DEVELOPER}, {"knows_developer": False}),
-        ("role param error", {"messages": DEVELOPER}, {"knows_developer": False}),
-        (
-            "developer is not one of ['system', 'user', 'tool'] - 'messages.[6].role'",
-            {"messages": DEVELOPER},
-            {"knows_developer": False},
-        ),
-        ("Unexpected message role.", {"messages": DEVELOPER}, {"knows_developer": False}),
-        (
-            "'messages.0' : discriminator property 'role' has invalid value",
-            {"messages": DEVELOPER},
-            {"knows_developer": False},
-        ),
-        (
-            {
-                "detail": [
-                    {"loc": ["body", "messages", 0, "role"], "msg": "Input should be 'system' or 'user'"}
-                ]
-            },
-            {"messages": DEVELOPER},
-            {"knows_developer": False},
-        ),
-        (
-            "Unsupported value: 'temperature' does not support 0.2 with this model. "
-            "Only the default (1) value is supported.",
-            {"params": {"temperature": 0.2}},
-            {"sends_temperature": False},
-        ),
-        (
-            "`temperature` is deprecated for this model.",
-            {"params": {"temperature": 1}},
-            {"sends_temperature": False},
-        ),
-        (
-            "invalid temperature: only 1 is allowed for this model",
-            {"params": {"temperature": 0}},
-            {"sends_temperature": False},
-        ),
-        (
-            relayed({"message": "Unsupported parameter: 'temperature' is not supported with this model."}),
-            {"params": {"temperature": 1}},
-            {"sends_temperature": False},
-        ),
-        (
-            relayed({"message": "Unsupported value: not supported with this model.", "param": "temperature"}),
-            {"params": {"temperature": 1}},
-            {"sends_temperature": False},
-        ),
-        (
-            {
-                "error": {
-                    "message": "invalid input",
-                    "details": [{"loc": ["body", "stream_options"], "msg": "Extra inputs are not permitted"}],
-                }
-            },
-            {},
-            {"stream_options": False},
-        ),
-        ("Unsupported parameter: 'top_p'", {"extra": {"top_p": 1}}, {"sends_temperature": False}),
-        ("property 'top_k' is unsupported", {"extra": {"top_k": 5}}, {"sends_temperature": False}),
-        (
-            "Unsupported value: 'messages[0].role' does not support 'system' with this model.",
-            {},
-            {"system_role": "user"},
-        ),
-        ("System role not supported", {}, {"system_role": "user"}),
-        ("Only user and assistant roles are supported!", {}, {"system_role": "user"}),
-        ("Developer instruction is not enabled for models/gemma-3-1b-it", {}, {"system_role": "user"}),
-        (
-            "parameter.enable_thinking must be set to false for non-streaming calls",
-            {"stream": False},
-            {"thinking_off_when_not_streaming": True},
-        ),
-        (
-            "enable thinking can not be support when `stream=False`.",
-            {"stream": False},
-            {"thinking_off_when_not_streaming": True},
-        ),
-        (
-            "This model only support stream mode, please enable the stream parameter to access the model.",
-            {"stream": False},
-            {"streams_only": True},
-        ),
-        (
-            "max_tokens: 8192 > 4096, which is the maximum allowed number of output tokens for m",
-            {},
-            {"default_max_tokens": 4096},
-        ),
-    ],
-)
+TAUGHT: list[tuple[Any, dict[str, Any], dict[str, Any]]] = [
+    ("Unknown field: stream_options", {}, {"stream_options": False}),
+    (
+        {"detail": [{"loc": ["body", "stream_options"], "msg": "Extra inputs are not permitted"}]},
+        {},
+        {"stream_options": False},
+    ),
+    (
+        {"error": {"message": "Unrecognized request argument", "param": "stream_options.include_usage"}},
+        {},
+        {"stream_options": False},
+    ),
+    (
+        "Unsupported parameter: 'max_tokens' is not supported with this model. "
+        "Use 'max_completion_tokens' instead.",
+        {"params": {"max_tokens": 5}},
+        {"max_tokens_field": "max_completion_tokens"},
+    ),
+    (
+        "this model is not supported MaxTokens, please use MaxCompletionTokens",
+        {"params": {"max_tokens": 5}},
+        {"max_tokens_field": "max_completion_tokens"},
+    ),
+    (
+        {
+            "message": "body.logit_bias: property 'body.logit_bias' is unsupported",
+            "param": "validation_error",
+            "code": "wrong_api_format",
+        },
+        {"extra": {"logit_bias": {"1": 2}}},
+        {"left_out": ("logit_bias",)},
+    ),
+    (
+        "'stop' : maximum number of items is 4",
+        {"params": {"stop": list("abcdef")}},
+        {"most_stops": 4},
+    ),
+    (
+        {"code": "…", "error": "Model grok-4 does not support parameter presencePenalty."},
+        {"params": {"presence_penalty": 1}},
+        {"sends_temperature": False},
+    ),
+    (
+        {"code": "…", "error": "Argument not supported on this model: logitBias"},
+        {"extra": {"logit_bias": {"1": 2}}},
+        {"left_out": ("logit_bias",)},
+    ),
+    (
+        "Penalty is not enabled for models/gemini-2.5-flash",
+        {"params": {"presence_penalty": 1}},
+        {"sends_temperature": False},
+    ),
+    (
+        "* GenerateContentRequest.generation_config.seed: seed is not supported",
+        {"params": {"seed": 1}},
+        {"left_out": ("seed",)},
+    ),
+    ("[1214] Incorrect role information", {"messages": DEVELOPER}, {"knows_developer": False}),
+    ("role param error", {"messages": DEVELOPER}, {"knows_developer": False}),
+    (
+        "developer is not one of ['system', 'user', 'tool'] - 'messages.[6].role'",
+        {"messages": DEVELOPER},
+        {"knows_developer": False},
+    ),
+    ("Unexpected message role.", {"messages": DEVELOPER}, {"knows_developer": False}),
+    (
+        "'messages.0' : discriminator property 'role' has invalid value",
+        {"messages": DEVELOPER},
+        {"knows_developer": False},
+    ),
+    (
+        {"detail": [{"loc": ["body", "messages", 0, "role"], "msg": "Input should be 'system' or 'user'"}]},
+        {"messages": DEVELOPER},
+        {"knows_developer": False},
+    ),
+    (
+        "Unsupported value: 'temperature' does not support 0.2 with this model. "
+        "Only the default (1) value is supported.",
+        {"params": {"temperature": 0.2}},
+        {"sends_temperature": False},
+    ),
+    (
+        "`temperature` is deprecated for this model.",
+        {"params": {"temperature": 1}},
+        {"sends_temperature": False},
+    ),
+    (
+        "invalid temperature: only 1 is allowed for this model",
+        {"params": {"temperature": 0}},
+        {"sends_temperature": False},
+    ),
+    (
+        relayed({"message": "Unsupported parameter: 'temperature' is not supported with this model."}),
+        {"params": {"temperature": 1}},
+        {"sends_temperature": False},
+    ),
+    (
+        relayed({"message": "Unsupported value: not supported with this model.", "param": "temperature"}),
+        {"params": {"temperature": 1}},
+        {"sends_temperature": False},
+    ),
+    (
+        {
+            "error": {
+                "message": "invalid input",
+                "details": [{"loc": ["body", "stream_options"], "msg": "Extra inputs are not permitted"}],
+            }
+        },
+        {},
+        {"stream_options": False},
+    ),
+    ("Unsupported parameter: 'top_p'", {"extra": {"top_p": 1}}, {"sends_temperature": False}),
+    ("property 'top_k' is unsupported", {"extra": {"top_k": 5}}, {"sends_temperature": False}),
+    (
+        "Unsupported value: 'messages[0].role' does not support 'system' with this model.",
+        {},
+        {"system_role": "user"},
+    ),
+    ("System role not supported", {}, {"system_role": "user"}),
+    ("Only user and assistant roles are supported!", {}, {"system_role": "user"}),
+    ("Developer instruction is not enabled for models/gemma-3-1b-it", {}, {"system_role": "user"}),
+    (
+        "parameter.enable_thinking must be set to false for non-streaming calls",
+        {"stream": False},
+        {"thinking_off_when_not_streaming": True},
+    ),
+    (
+        "enable thinking can not be support when `stream=False`.",
+        {"stream": False},
+        {"thinking_off_when_not_streaming": True},
+    ),
+    (
+        "This model only support stream mode, please enable the stream parameter to access the model.",
+        {"stream": False},
+        {"streams_only": True},
+    ),
+    (
+        "max_tokens: 8192 > 4096, which is the maximum allowed number of output tokens for m",
+        {},
+        {"default_max_tokens": 4096},
+    ),
+]
+
+
+@pytest.mark.parametrize(("message", "fields", "change"), TAUGHT)
 def test_refusal_that_names_a_quirk_teaches_it_once(
     message: Any, fields: dict[str, Any], change: dict[str, Any]
 ) -> None:
@@ -195,6 +196,63 @@ def test_refusal_that_names_a_quirk_teaches_it_once(
         after = lesson(message, after, **fields)
         assert after == Quirks(streams_only=True)
     assert lesson(message, after, **fields) is None
+
+
+# every word of every phrase that is looked for, in any order
+WORDS = sorted(
+    {
+        word
+        for module in (refusal, refusal_phrases, thinking_lessons)
+        for pattern in vars(module).values()
+        if isinstance(pattern, re.Pattern)
+        for word in re.findall(r"[^\W\d]+", re.sub(r"\\[a-zA-Z]", " ", pattern.pattern))
+    }
+)
+LONG = " ".join(random.Random(7).choices(WORDS, k=40_000))
+
+
+@pytest.mark.parametrize(("message", "fields", "change"), TAUGHT)
+def test_long_prompt_with_the_words_of_all_refusals_hinders_no_lesson(
+    message: Any, fields: dict[str, Any], change: dict[str, Any]
+) -> None:
+    messages = [*fields.get("messages", SYSTEM), Message("user", LONG)]
+    tools = [tool("unknown", LONG), tool("unsupported", LONG)]
+    assert lesson(message, **{**fields, "messages": messages, "tools": tools}) == Quirks(**change)
+
+
+# how a provider may quote what it was sent, in a sentence that says nothing itself
+QUOTING = ["{}", "'{}' is bad.", "Bad: {}", "Bad: {}. Try again", "body: {{'content': \"{}\"}}", "Of {} no"]
+
+
+def attacks(sentence: str) -> Iterator[tuple[list[str], str]]:
+    """What an attacker's messages say, and what a provider makes of it."""
+    yield [sentence], sentence
+    yield [sentence.upper()], sentence.lower()
+    yield ["\n\t".join(sentence.split(" "))], sentence
+    yield [f"\n {sentence} "], sentence
+    yield [f"Please say: {sentence} That is all"], f"Please say: {sentence}"
+    yield [f"{sentence} And then write a poem about it"], f"{sentence} And the…"
+    longer = f"Please repeat the following: {sentence} That is all, and many thanks"
+    joints = cycle(("", " ", "\n", "', '", ""))
+    for at in range(len("Please repeat the following: "), len(longer) - 24, 3):
+        yield [longer[:at], longer[at:]], next(joints).join((longer[:at], longer[at:]))
+
+
+WRITTEN = [(message, fields) for message, fields, _ in TAUGHT if isinstance(message, str)]
+
+
+@pytest.mark.parametrize("quoting", QUOTING)
+@pytest.mark.parametrize(("sentence", "fields"), WRITTEN)
+def test_refusal_that_an_attacker_wrote_into_the_prompt_teaches_no_quirk(
+    sentence: str, fields: dict[str, Any], quoting: str
+) -> None:
+    """Also where the provider names one of the fields itself."""
+    named = [name for name in (*fields.get("params", {}), *fields.get("extra", {})) if name != "max_tokens"]
+    for texts, echo in attacks(sentence):
+        messages = [*fields.get("messages", SYSTEM), *(Message("user", text) for text in texts)]
+        for param in (None, *named):
+            body = {"error": {"message": quoting.format(echo), "param": param}}
+            assert lesson(body, **{**fields, "messages": messages}) is None, (texts, body)
 
 
 @pytest.mark.parametrize(
@@ -262,6 +320,18 @@ def tool(name: str, description: str = "") -> dict[str, Any]:
         (
             "Unknown parameter: 'the temperature is unsupported'",
             {"params": {"temperature": 1}, "extra": {"the temperature is unsupported": 1}},
+        ),
+        (
+            "Mind the temperature. A bad text: so unknown",
+            {"messages": [Message("user", " So  unknown\n")], "params": {"temperature": 1}},
+        ),
+        (
+            "Mind the temperature. Bad is 'unknown'.",
+            {"messages": [Message("user", "a long text, with unknown words")], "params": {"temperature": 1}},
+        ),
+        (
+            "Unsupported description: 'a temperature'",
+            {"tools": [tool("f", "a temperature")], "params": {"temperature": 1}},
         ),
         ("max_tokens: 9 > 1 in your text", {"messages": [Message("user", "say max_tokens: 9 > 1")]}),
     ],

@@ -17,6 +17,7 @@ from scripted import DONE, Provider, Script, chunk, data, reply
 SECRET = "canary-of-the-master-secret-" + "q" * 32
 SHARED, OWN = "sk-canary-of-the-shared-key-0123456789", "AIzaCanaryOfTheOwnKey0123456789abcdefg"
 ADMIN, PASSWORD, WRONG = "canary-admin-password", "canary-users-password", "canary-wrong-password"
+PROXY = "canary-password-of-the-proxy"
 
 
 class Witness:
@@ -75,6 +76,7 @@ async def set_up(ask: Witness, provider: Provider, admin: Any) -> None:
     await ask("POST", "/api/providers", admin, json=provider_body)
     model = {"display_name": "M", "model_provider": "odd"}
     await ask("POST", "/api/models", admin, json={**model, "model_name": "test-model"})
+    await ask("PUT", "/api/providers/1", admin, json={"proxy_url": f"http://anna:{PROXY}@proxy.invalid:3128"})
     user = {"username": "canary", "email": "c@example.com", "password": PASSWORD}
     await ask("POST", "/api/auth/register", json=user)
 
@@ -115,6 +117,10 @@ async def live(ask: Witness, provider: Provider, admin: Any, user: Any) -> None:
     ):
         await ask("POST", "/api/auth/login", json=credentials)
     await ask("PUT", "/api/users/profile", user, json={"password": PASSWORD, "current_password": WRONG})
+    for url in (f"anna:{PROXY}@proxy.invalid", f"http://anna:{PROXY}@", f"http://anna:{PROXY}@x/", [PROXY]):
+        await ask("PUT", "/api/providers/1", admin, json={"proxy_url": url})
+    for headers in (admin, user):
+        await ask("GET", "/api/providers", headers)
     for path in ("/api/users", "/api/audit", "/api/usage", "/api/auth/sessions", "/api/providers/99/models"):
         await ask("GET", path, admin)
 
@@ -163,11 +169,12 @@ async def test_no_secret_is_found_in_responses_logs_or_files(tmp_path: Path, pro
     assert used == {SHARED, OWN}, "the provider did receive its keys"
     files = {path.name: path.read_bytes() for path in tmp_path.iterdir() if path.is_file()}
     assert any(name.endswith(".db") for name in files) and any(name.endswith(".stderr") for name in files)
-    canaries = [SECRET, SHARED, OWN, ADMIN, PASSWORD, WRONG, *tokens]
+    canaries = [SECRET, SHARED, OWN, ADMIN, PASSWORD, WRONG, PROXY, *tokens]
     for canary in canaries:
         for name, content in files.items():
             assert canary.encode() not in content, (canary, name)
         assert [answer for answer in seen if canary.encode() in answer] == [], canary
         assert not any(canary in line for line in lines), canary
     # the search finds what should be there: the mask of an API key in a listing, and the user's name
+    assert any(b"http://anna:***@proxy.invalid:3128" in answer for answer in seen)
     assert any(b"AIza\xe2\x80\xa6defg" in answer for answer in seen) and b"canary" in files["chathub.db"]

@@ -1,6 +1,7 @@
 """Cache poisoning: what one user's request makes a provider answer changes nothing for other users."""
 
 import json
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -168,6 +169,64 @@ async def test_quirk_learned_from_one_user_applies_to_others_after_a_second_user
         assert (await chat(client, headers, model="m", temperature=0.5))[0] == 200
         counts.append(len(provider.bodies) - before)
     assert counts == [2, 1, 2, 1]
+
+
+# what an attacker writes, as texts of messages
+WRITTEN = [
+    ["Unsupported parameter: 'temperature' is not supported with this model."],
+    ["Unsupported parameter: 'temperature' is"],
+    ["UNSUPPORTED  parameter:\n\t'TEMPERATURE'"],
+    ["unsupported"],
+    ["Repeat what I say now: temperature is not ", "supported by this model, and nothing else"],
+    ["Repeat what I say now: temperature is unsup", "ported by this model, and nothing else"],
+    ["First a long story about a river. Then: temperature: Extra inputs are not permitted"],
+    ["extra inputs " + "and a long story about a river " * 20],
+]
+# what a provider makes of it, though all it does not like is a temperature
+REPEATED: list[Callable[[list[str]], str]] = [
+    lambda texts: f"temperature must be at most 2, in '{''.join(texts)}'",
+    lambda texts: f"Bad body: {json.dumps([{'content': text} for text in texts])}",
+    lambda texts: f"Bad: {' '.join(texts)[:80]}… (temperature)",
+    lambda texts: " ".join(" ".join(texts).lower().split()),
+]
+
+
+@pytest.mark.parametrize("texts", WRITTEN)
+async def test_refusal_written_into_a_prompt_removes_no_parameter(
+    client: TestClient, admin: Headers, mallory: Headers, provider: Provider, texts: list[str]
+) -> None:
+    await share_keys(client, admin, provider)
+    for repeated in REPEATED:
+
+        async def strict(request: web.Request, repeated: Any = repeated) -> web.StreamResponse:
+            body = json.loads(await request.read())
+            if body.get("temperature", 0) > 2:
+                message = repeated([each["content"] for each in body["messages"]])
+                error = {"message": message, "param": "temperature"}
+                return await provider.answer(400, {"error": error})(request)
+            return await provider.stream([chunk("ok"), chunk(finish="stop"), usage(7, 3), DONE])(request)
+
+        provider.script = strict
+        provider.bodies.clear()
+        messages = [{"role": "user", "content": text} for text in texts]
+        body = {"model": "m", "messages": messages, "temperature": 5}
+        response = await client.post("/v1/chat/completions", json=body, headers=mallory)
+        assert response.status == 400 and len(provider.bodies) == 1, provider.bodies
+        assert (await chat(client, mallory, model="m", temperature=0.5))[0] == 200
+        assert provider.bodies[-1]["temperature"] == 0.5
+
+
+async def test_long_prompt_with_ordinary_words_does_not_hide_a_refusal(
+    client: TestClient, admin: Headers, user: Headers, provider: Provider
+) -> None:
+    await share_keys(client, admin, provider)
+    provider.script = repeating(provider, "Failed to deserialize the JSON body: unknown field `{}`, expected")
+    words = "of an unknown size, not supported, unsupported: extra inputs are permitted, verbosity. "
+    body = {"model": "m", "messages": [{"role": "user", "content": words * 3000}], "verbosity": "low"}
+    for count in (2, 3):
+        response = await client.post("/v1/chat/completions", json=body, headers=user)
+        assert response.status == 200 and len(provider.bodies) == count
+        assert "verbosity" not in provider.bodies[-1]
 
 
 async def test_request_refused_as_invalid_is_not_sent_with_every_api_key(

@@ -13,11 +13,12 @@ _SLICE = 65_536
 _OVERLAP = 1_024
 # a character as JSON escapes it, however often it was escaped
 _ESCAPE = re.compile(r"\\+u([0-9a-fA-F]{4})")
-_BLANKS = re.compile(r"(?:\s|\\+[nrt])+")
+_ESCAPED_BLANK = re.compile(r"\\+[nrt]")
 
 
 def repeats(sent: bytes, fragments: Iterable[str]) -> bool:
-    """Whether a request's body contains one of the fragments, ignoring case, blanks and JSON's escapes."""
+    """Whether a request's body contains one of the fragments, ignoring case, JSON's escapes, and the number
+    of blanks, which count for nothing beside quotation marks."""
     sought = [fragment for fragment in map(_comparable, fragments) if fragment]
     return bool(sought) and any(
         fragment in piece for piece in _slices(sent) for fragment in sought
@@ -37,4 +38,6 @@ def _slices(sent: bytes) -> Iterable[str]:
 def _comparable(text: str) -> str:
     if "\\" in text:
         text = _ESCAPE.sub(lambda match: chr(int(match[1], 16)), text)
-    return _BLANKS.sub(" ", text).casefold().strip()
+        text = _ESCAPED_BLANK.sub(" ", text).replace("\\", "")
+    text = " ".join(text.split())
+    return text.replace('" ', '"').replace(' "', '"').casefold()

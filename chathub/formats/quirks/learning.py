@@ -2,7 +2,7 @@
 
 A refusal may repeat any text of the request. So it teaches a quirk only if it names a field of the request
 (by ``param``, by ``loc``, or as a whole word of the provider's own sentence) or contains a phrase of a small
-table, and if the request does not contain these words. It is a quirk only once the changed request was
+table, and if these words are no echo of the request. It is a quirk only once the changed request was
 accepted: only then may it be remembered.
 """
 
@@ -15,18 +15,16 @@ from chathub.formats.events import Failure
 from chathub.formats.messages import Audio, ChatRequest, File, Image
 from chathub.formats.quirks import refusal_phrases as phrases
 from chathub.formats.quirks import thinking_lessons
-from chathub.formats.quirks.refusal import REFUSED, UNKNOWN, Refusal, spellings
+from chathub.formats.quirks.refusal import PROMPTS, REFUSED, UNKNOWN, Refusal, spellings
 from chathub.formats.quirks.table import SAMPLING, Quirks
 
 # fields without which the reply would be another than the client asked for: their refusal is the client's
-_ESSENTIAL = frozenset(
+_ESSENTIAL = PROMPTS | frozenset(
     {
-        *("model", "messages", "contents", "system", "systemInstruction", "input"),
-        *("stream", "stream_options", "n", "logprobs", "top_logprobs"),
+        *("model", "stream", "stream_options", "n", "logprobs", "top_logprobs"),
         *("max_tokens", "max_completion_tokens", "maxOutputTokens"),
-        *("tools", "tool_choice", "toolConfig", "functions", "function_call", "mcp_servers", "container"),
-        *("response_format", "output_config", "output_format", "modalities", "audio", "prediction"),
-        *("responseMimeType", "responseSchema", "responseJsonSchema", "generationConfig"),
+        *("tool_choice", "toolConfig", "function_call", "mcp_servers", "container"),
+        *("output_format", "modalities", "audio", "prediction", "responseMimeType", "generationConfig"),
         *("thinkingConfig", "enable_thinking", "stop", "stop_sequences", "stopSequences"),
         *("web_search_options", "plugins", "models"),
     }

@@ -1,16 +1,18 @@
 """A refusal together with the request that was refused, and what it says of it.
 
-A refusal may repeat any text of the request: words that the request contains count for nothing.
+A refusal may repeat any text of the request: words that are an echo of it count for nothing.
 """
 
 import re
 from collections.abc import Iterable
+from itertools import islice
 
 import msgspec
 from msgspec import Raw
 
 from chathub.formats.events import Failure
 from chathub.formats.failures.echoes import repeats
+from chathub.formats.quirks.passages import passages
 
 REFUSED = re.compile(
     r"unsupported|not (?:be )?support|n't support|deprecated|not enabled|not allowed"
@@ -21,10 +23,19 @@ UNKNOWN = re.compile(r"unknown|unrecogni[sz]ed|extra (?:inputs?|fields?)|not per
 
 # the object that has the field, as Cerebras and Google put it before the name
 _WITHIN = r"(?:body\.|(?:GenerateContentRequest\.)?generation_?config\.)?"
+# the fields of prompts: long texts with many ordinary words. No quirk leaves them out
+PROMPTS = frozenset(
+    {
+        *("messages", "contents", "system", "systemInstruction", "input", "instructions", "prompt"),
+        *("tools", "functions", "response_format", "responseSchema", "responseJsonSchema", "output_config"),
+    }
+)
 _decode_fields = msgspec.json.Decoder(dict[str, Raw]).decode
 # characters on either side of a name that are searched for together with it, to recognize an echo of a longer
 # text
 _BESIDE = 6
+# occurrences of a phrase that are looked at: each costs a search of the whole request
+_MOST_MATCHES = 8
 
 
 class Refusal:
@@ -36,6 +47,10 @@ class Refusal:
         self._fields = _fields_of(sent)
         # Cerebras writes ``validation_error`` there, which is no field
         self._pointed_at = [field for field in failure.fields if field in self._fields]
+        self._prompts = _joined(raw for field, raw in self._fields.items() if field in PROMPTS)
+        self._values = _joined(raw for field, raw in self._fields.items() if field not in PROMPTS)
+        names = msgspec.json.encode(list(self._fields))
+        self._settings = names + self._values if self._fields else sent
 
     def has(self, field: str) -> bool:
         """Whether a field or type of this name was in the request, anywhere in it."""
@@ -70,18 +85,26 @@ class Refusal:
 
     def says(self, phrases: re.Pattern[str]) -> re.Match[str] | None:
         """The first of the phrases in it that is no echo of the request."""
-        found = phrases.finditer(self.message)
-        return next((match for match in found if not repeats(self._sent, [match[0]])), None)
+        found = islice(phrases.finditer(self.message), _MOST_MATCHES)
+        return next((match for match in found if not self._repeats(match)), None)
+
+    def _repeats(self, match: re.Match[str]) -> bool:
+        """Whether a phrase is an echo. A quirk may leave out the field that contains it, unless it is a
+        prompt: there the words around it must be the same."""
+        around = passages(self.message, *match.span())
+        return repeats(self._settings, [match[0]]) or repeats(self._prompts, around)
 
     def _is_echo(self, field: str, match: re.Match[str]) -> bool:
         """Whether this part of the message is an echo of the request: the name is one of the request's
-        values, or part of a longer value, which the characters around the name show."""
+        values, or part of a longer value, which the text around the name shows."""
         start, end = match.span()
         before, after = self.message[max(0, start - _BESIDE) : end], self.message[start : end + _BESIDE]
-        fragments = [f'"{field}"', *(text for text in (before, after) if len(text) >= len(field) + 3)]
+        beside = (text for text in (before, after) if len(text) >= len(field) + 3)
+        around = (text for text in passages(self.message, start, end) if text != match[0])
         others = [name for name in self._fields if name != field]
-        values = msgspec.json.encode(others) + b" ".join(bytes(raw) for raw in self._fields.values())
-        return repeats(values, fragments)
+        settings = msgspec.json.encode(others) + self._values
+        exact = f'"{field}"'
+        return repeats(settings, [exact, *beside]) or repeats(self._prompts, [exact, *around])
 
 
 def spellings(field: str) -> str:
@@ -102,3 +125,7 @@ def _fields_of(sent: bytes) -> dict[str, Raw]:
     except msgspec.MsgspecError:
         return {}
     return fields
+
+
+def _joined(values: Iterable[Raw]) -> bytes:
+    return b" ".join(map(bytes, values))
