@@ -184,9 +184,11 @@ class MediaExchange:
         if isinstance(body, Failure):
             return body
         events = await decoded(self._media.decode_body, body, len(body))
-        meter.feed([event for event in events if isinstance(event, Usage | Units)])
         if failure := failure_in(events):
+            meter.feed([event for event in events if isinstance(event, Usage | Units)])
             return failure
+        # a text counts where no usage is told
+        meter.feed(events)
         self.body = without_key(body, meter)
         is_json = body.lstrip()[:1] in (b"{", b"[")
         self.content_type = "application/json" if is_json else _text_type(response.content_type)

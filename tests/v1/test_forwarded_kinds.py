@@ -230,6 +230,26 @@ async def test_streamed_text_has_the_usage_that_was_requested_however_it_is_spli
     assert {(row["kind"], row["prompt_tokens"], row["completion_tokens"]) for row in rows} == {("text", 5, 7)}
 
 
+@pytest.mark.parametrize("stream", [False, True])
+async def test_text_costs_about_its_tokens_where_none_are_told(
+    client: TestClient, admin: Headers, provider: MediaProvider, config: Config, stream: bool
+) -> None:
+    prices = {"input_price_per_1k": 1, "output_price_per_1k": 1}
+    await add(client, admin, provider.base_url, name="old", model_type="completion", **prices)
+    choice = {"text": "a word " * 50, "index": 0, "finish_reason": "stop"}
+    body = json.dumps(TEXT | {"choices": [choice]}).encode()
+    if stream:
+        provider.script = provider.respond(b"data: %b\n\ndata: [DONE]\n\n" % body, "text/event-stream")
+    else:
+        provider.script = provider.respond(body, "application/json")
+    request = {"model": "old", "prompt": "ten words " * 5, "stream": stream}
+    response = await client.post("/v1/completions", json=request, headers=admin)
+    assert response.status == 200 and await response.read()
+    (row,) = ledger(config.database)
+    assert row["prompt_tokens"] >= 10 and row["completion_tokens"] >= 80, row
+    assert (row["usage_source"], row["end_reason"]) == ("estimated", "stop")
+
+
 @pytest.mark.parametrize(
     ("path", "body"),
     [

@@ -9,7 +9,7 @@ from msgspec.structs import replace
 
 from chathub.formats import estimates, forwarding, large_json
 from chathub.formats import loose_json as loose
-from chathub.formats.client_request import decode, refuse, whole_number
+from chathub.formats.client_request import count_items, decode, refuse, whole_number
 from chathub.formats.events import Event, Text, Usage
 from chathub.formats.failures import error_bodies
 from chathub.formats.messages import ChatRequest, Endpoint, UpstreamRequest
@@ -29,8 +29,12 @@ from chathub.schemas.readable import readable
 _MOST_PROMPTS, _MOST_REPLIES = 2_048, 128
 
 
+# what a list of tokens consists of
+_TOKENS = b"0123456789, \t\r\n"
+
+
 class _Head(Struct):
-    prompt: Any = None
+    prompt: Raw = Raw(b"")
     best_of: Any = None
 
 
@@ -117,14 +121,12 @@ class CompletionRequest(MediaRequest):
         return TextDecoder().decode_body(body)
 
 
-def _prompts(prompt: Any) -> int:
-    """How many prompts there are: a list of numbers is one."""
-    number = 1
-    if isinstance(prompt, list) and not all(isinstance(each, int) for each in prompt):
-        number = len(prompt)
-    if number > _MOST_PROMPTS:
-        refuse("prompt", "field_out_of_range", least=1, most=_MOST_PROMPTS)
-    return number
+def _prompts(prompt: Raw) -> int:
+    """How many prompts there are: a list of tokens is one."""
+    sent = bytes(prompt)
+    if not sent.startswith(b"[") or sent.translate(None, _TOKENS) == b"[]":
+        return 1
+    return count_items(prompt, _MOST_PROMPTS, "prompt")
 
 
 def _best_of(given: Any) -> int:

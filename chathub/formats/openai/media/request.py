@@ -4,6 +4,8 @@ import re
 from abc import ABC, abstractmethod
 from typing import ClassVar
 
+from msgspec.structs import replace
+
 from chathub.database.rows.budgets import GatewayKind
 from chathub.errors import BadRequest
 from chathub.formats import forwarding, large_json, sse
@@ -21,6 +23,8 @@ from chathub.schemas.json import JsonObject
 
 # characters of a model's name
 _LONGEST_NAME = 200
+# a provider that tells so many times what a request can use counts wrongly
+_MOST_TIMES = 10
 
 
 class MediaRequest(ABC):
@@ -42,6 +46,8 @@ class MediaRequest(ABC):
     is_binary = False
     is_text = False
     strips_usage = False
+    # what a provider may charge for any request, in units
+    least: ClassVar[int] = 1
     # how many last events a stream has
     expected = 1
     last_event: ClassVar[bytes]
@@ -69,6 +75,13 @@ class MediaRequest(ABC):
     def units_of(self, responses: list[JsonObject]) -> Units | None:
         """What was used, by the provider's response or by the last events of its stream."""
         return self.sent
+
+    def paid_units(self, responses: list[JsonObject]) -> Units | None:
+        """The same as far as it is possible: a provider is not believed any number."""
+        units = self.units_of(responses)
+        if units is None or self.most is None:
+            return units
+        return replace(units, count=min(units.count, _MOST_TIMES * max(self.least, self.most.count)))
 
     @property
     def requested(self) -> int | None:
@@ -98,7 +111,7 @@ class MediaRequest(ABC):
         return UpstreamRequest(url, headers, body.texts, body, is_media=True)
 
     def decoder(self, limit: int) -> StreamDecoder:
-        return MediaDecoder(limit, self.units_of, self.expected)
+        return MediaDecoder(limit, self.paid_units, self.expected)
 
     def failure_event(self, failure: Failure, decoder: StreamDecoder) -> bytes:
         """A failure as an event of the stream."""
@@ -122,7 +135,7 @@ class MediaRequest(ABC):
         return [usage if usage != Usage() else Usage(completion_tokens=0), *self._told([found])]
 
     def _told(self, responses: list[JsonObject]) -> list[Units]:
-        units = self.units_of(responses)
+        units = self.paid_units(responses)
         return [] if units is None else [units]
 
 
@@ -133,7 +146,8 @@ _SHAPE: large_json.Shape = {
     "duration": None,
     "size": None,
     "quality": None,
-    "data": [{"url": None}],
+    "data": [{"url": None, "error": None}],
+    "images": [{"url": None, "error": None}],
 }
 
 
