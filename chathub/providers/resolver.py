@@ -231,7 +231,7 @@ class Resolver:
             trusted,
             key_id=row.id,
             is_own=row.user_id == caller_id,
-            proxy_url=model.proxy_url(self._vault) if trusted else None,
+            proxy_url=model.proxy_url(self._vault),
         )
 
 
