@@ -41,14 +41,15 @@ def reply(*texts: str, prompt: int = 7, completion: int = 3, finish: str = "stop
 class Provider:
     """Responds to ``POST /v1/chat/completions`` with ``script`` and records every request.
 
-    ``bodies`` and ``headers`` are those received; ``closed`` counts connections that ChatHub closed before
-    the response was complete.
+    ``bodies``, ``headers`` and ``targets`` (the paths as they were written) are those received; ``closed``
+    counts connections that ChatHub closed before the response was complete.
     """
 
     def __init__(self, tls: ssl.SSLContext | None = None) -> None:
         self._tls = tls
         self.bodies: list[dict[str, Any]] = []
         self.headers: list[Any] = []
+        self.targets: list[str] = []
         self.closed = 0
         self.gate = asyncio.Event()
         self.script: Script = self.stream(reply("你好", "，世界"))
@@ -80,6 +81,7 @@ class Provider:
 
     async def _handle(self, request: web.Request) -> web.StreamResponse:
         self.headers.append(request.headers.copy())
+        self.targets.append(request.raw_path)
         self.bodies.append(json.loads(await request.read()) | {"_path": request.path})
         try:
             return await self.script(request)

@@ -115,13 +115,17 @@ def on_one_line(value: Raw) -> Raw:
     return value if is_one_line else Raw(msgspec.json.format(written, indent=-1))
 
 
-def with_each(value: Raw, change: Callable[[Any], Any], most: int) -> Raw:
-    """A list whose items ``change`` gives anew, each decoded and encoded by itself: a single call for all of
-    them would stop every thread. An item for which it gives None is removed. The same object if nothing
-    changes, and for no list."""
+def with_each_raw(value: Raw, change: Callable[[Raw], Raw | None], most: int) -> Raw:
+    """A list whose items ``change`` gives anew. An item for which it gives None is removed. The same object
+    if nothing changes, and for no list or one of more than ``most``."""
     found = items(value, most) or []
-    better = [kept for each in found if (kept := _changed_item(each, change)) is not None]
+    better = [kept for each in found if (kept := change(each)) is not None]
     return value if are_same(better, found) else joined(better)
+
+
+def with_each(value: Raw, change: Callable[[Any], Any], most: int) -> Raw:
+    """The same with decoded items, each by itself: a single call for all of them would stop every thread."""
+    return with_each_raw(value, lambda item: _changed_item(item, change), most)
 
 
 def _changed_item(item: Raw, change: Callable[[Any], Any]) -> Raw | None:

@@ -2,14 +2,25 @@
 
 import contextlib
 import re
+import zlib
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 import msgspec
 from msgspec import Raw
 
+from chathub.database.rows.responses import StoredEvents
 from chathub.formats import sse
-from chathub.formats.raw_json import ABSENT, first_of, is_readable, on_one_line, raw, value_of
+from chathub.formats.raw_json import (
+    ABSENT,
+    first_of,
+    is_null,
+    is_readable,
+    joined,
+    on_one_line,
+    raw,
+    value_of,
+)
 from chathub.schemas.readable import readable
 
 # the events that end a response, with the status that it has then
@@ -26,6 +37,7 @@ _LARGEST = 64 * 1024 * 1024
 _EVENT_END = b"\n\n"
 
 Fields = dict[str, Raw]
+_list = msgspec.json.Decoder(list[Raw])
 _fields = msgspec.json.Decoder(Fields)
 _text = msgspec.json.Decoder(str)
 _decode_event = msgspec.json.Decoder(dict[str, Any]).decode
@@ -43,6 +55,11 @@ class Batch(NamedTuple):
         if number < self.first:
             return self.data
         return self.data.split(_EVENT_END, number - self.first + 1)[-1]
+
+
+def unpacked(row: StoredEvents) -> Batch:
+    """Stored events as their bytes."""
+    return Batch(row.first, row.last, zlib.decompress(row.data))
 
 
 def framed(event: Mapping[str, Any], number: int) -> bytes:
@@ -74,6 +91,8 @@ class Rewriter:
         self._parser = sse.Parser(_LARGEST)
         self._number = number
         self._has_begun = has_begun
+        # the items that are done, by their indexes
+        self._items: dict[bytes, Raw] = {}
         self.status: str | None = None
 
     def feed(self, data: bytes) -> Batch | None:
@@ -95,15 +114,24 @@ class Rewriter:
         if event is None or not kind or (kind == "response.created" and self._has_begun):
             return b""
         event = {"type": kind, **{field: value for field, value in event.items() if field != "type"}}
-        if kind in ENDS or event.get("response", b"null") != b"null":
+        if kind in ENDS or not is_null(event.get("response", ABSENT)):
             response = value_of(event.get("response", ABSENT), _fields)
             if response is None:
                 return b""
-            ended = {"status": raw(ENDS[kind])} if kind in ENDS else {}
-            event["response"] = {**response, **self._fields, **ended}
+            event["response"] = self._response(kind, response)
         self.status = ENDS.get(kind)
+        if kind == "response.output_item.done" and "item" in event:
+            self._items[bytes(event.get("output_index") or b"%d" % len(self._items))] = event["item"]
         self._number += 1
         return framed(event, self._number - 1)
+
+    def _response(self, kind: str, response: Fields) -> Mapping[str, Any]:
+        """A response object with our fields. Some providers leave the output out of the last one."""
+        if kind not in ENDS:
+            return {**response, **self._fields}
+        if not value_of(response.get("output", ABSENT), _list):
+            response["output"] = joined(list(self._items.values()))
+        return {**response, **self._fields, "status": raw(ENDS[kind])}
 
 
 def _event_in(payload: bytes) -> dict[str, Any] | None:

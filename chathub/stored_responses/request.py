@@ -2,6 +2,7 @@
 
 import zlib
 from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 import msgspec
 from msgspec import Raw, Struct
@@ -10,7 +11,10 @@ from chathub.errors import BadRequest
 from chathub.formats.client_request import MESSAGES, decode, refuse
 from chathub.formats.raw_json import ABSENT, changed, first_of, is_null, items, joined, raw, value_of
 from chathub.formats.responses.content import FIELD
+from chathub.formats.responses.decode_request import decode_fields
+from chathub.formats.responses.references import id_of
 from chathub.schemas.json import JsonObject
+from chathub.schemas.readable import readable
 from chathub.sentences import Reason
 
 # fields that concern only ChatHub: no provider keeps anything, and each one streams
@@ -40,6 +44,11 @@ class Wanted(Struct, frozen=True):
     is_background: bool
     is_streamed: bool
     previous: str | None
+
+    @classmethod
+    def in_body(cls, body: bytes) -> "Wanted":
+        """Read it from a body that was decoded before."""
+        return cls.of(decode_fields(readable(body)))
 
     @classmethod
     def of(cls, fields: Mapping[str, Raw]) -> "Wanted":
@@ -85,10 +94,17 @@ def own_items(fields: Mapping[str, Raw]) -> list[Raw]:
     return found
 
 
-def packed_items(fields: Mapping[str, Raw], public_id: str) -> bytes:
+class StoredItems(NamedTuple):
+    """The items of an input as they are stored: a compressed list; and their ids."""
+
+    packed: bytes
+    ids: list[str]
+
+
+def packed_items(fields: Mapping[str, Raw], public_id: str) -> StoredItems:
     """The input's items as they are stored, each with an id."""
     named = [_named(item, public_id, number) for number, item in enumerate(own_items(fields))]
-    return zlib.compress(joined(named))
+    return StoredItems(zlib.compress(joined(named)), list(map(id_of, named)))
 
 
 def _named(item: Raw, public_id: str, number: int) -> Raw:
@@ -99,10 +115,10 @@ def _named(item: Raw, public_id: str, number: int) -> Raw:
     prefix = _IDS.get(kind or "", "item")
     fresh = f"{prefix}_{public_id.removeprefix('resp_')}{number}"
     filled: JsonObject = {"type": "message"} if "type" not in known else {}
-    if known.get("id") in (None, b"null"):
+    if is_null(known.get("id", ABSENT)):
         filled["id"] = fresh
     if kind == "message" and first_of(known.get("content", ABSENT)) == b'"':
-        part = "output_text" if known.get("role") == b'"assistant"' else "input_text"
+        part = "output_text" if bytes(known.get("role", ABSENT)) == b'"assistant"' else "input_text"
         filled["content"] = [{"type": part, "text": known["content"]}]
     return changed(item, filled) if filled else item
 

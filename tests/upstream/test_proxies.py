@@ -164,7 +164,7 @@ async def test_only_hosts_outside_go_through_the_proxy(url: str, is_proxied: boo
     [
         Endpoint("https://api.example.com/v1", trusted=False),
         Endpoint("https://api.example.com/v1", trusted=False, proxy_url=OTHER),
-        Endpoint("http://127.0.0.1:1/v1", local=True),
+        Endpoint("http://api.example.com/v1", local=True),
         Endpoint("https://api.example.com/v1", proxy_url=""),
     ],
 )

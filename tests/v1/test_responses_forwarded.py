@@ -465,7 +465,7 @@ async def test_request_that_cannot_be_translated_is_refused_by_name(
 ) -> None:
     await add(client, admin, provider.base_url)
     provider.script = by_path({RESPONSES: MISSING["FastAPI"](provider), CHAT: chat_of(provider)})
-    refused = await ask(client, admin, status=400, input=[{"type": "item_reference", "id": "msg_9"}])
+    refused = await ask(client, admin, status=400, input=[{"role": "robot", "content": "x"}])
     assert refused["error"]["message"] and paths(provider) == [RESPONSES]
 
 
