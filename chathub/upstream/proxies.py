@@ -111,6 +111,7 @@ def raise_refusal(way: Way, response: aiohttp.ClientResponse) -> None:
     """Raise a ``ProxyFailed`` for a response of the proxy itself. Through a tunnel only the provider
     responds; without one, 407 is the proxy's (RFC 9110, 15.5.8), and nobody knows whose other errors are."""
     is_refusal = response.status == HTTPStatus.PROXY_AUTHENTICATION_REQUIRED
-    if way.proxy and is_refusal and response.url.scheme == "http":
+    is_tunnel = way.proxy is None or way.proxy.is_socks or response.url.scheme == "https"
+    if is_refusal and not is_tunnel:
         response.close()
         raise ProxyFailed(response.status)

@@ -247,6 +247,20 @@ async def test_what_fails_at_the_proxy_is_told_apart(
     assert "S3cret" not in caplog.text and "another" not in caplog.text
 
 
+@pytest.mark.parametrize("kind", [SocksProxy, CountingProxy])
+async def test_407_is_the_proxy_s_only_without_a_tunnel(
+    start: Start, provider: Provider, admin: Headers, kind: type[CountingProxy]
+) -> None:
+    provider.script = provider.answer(407, {"error": {"message": "of the provider"}})
+    async with kind(LOGIN) as proxy:
+        proxy.hosts["provider.test"] = port_of(provider)
+        client = await start(CHATHUB_UPSTREAM_PROXY=proxy.url)
+        await add(client, admin, "http://provider.test/v1")
+        status, body = await chat(client, admin)
+        assert status == 502
+        assert ("of the provider" in body["error"]["message"]) == (kind is SocksProxy)
+
+
 async def test_provider_behind_the_tunnel_has_its_own_failures(
     start: Start, authority: Authority, admin: Headers
 ) -> None:
