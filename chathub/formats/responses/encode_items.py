@@ -6,13 +6,15 @@ the whole item, as it stands in the response at the end.
 
 import io
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import msgspec
 from msgspec import Raw
 
 from chathub.formats.events import Source
+from chathub.formats.responses.token_logprobs import TokenLogprobs
 from chathub.schemas.json import JsonObject
 
 Named = tuple[str, bytes]
@@ -21,19 +23,31 @@ _encode = msgspec.json.encode
 
 
 class EventWriter:
-    """Numbers the events of a response and keeps them until they are taken."""
+    """Numbers the events of a response and keeps them until they are taken. A silent one drops them."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, is_silent: bool = False) -> None:
+        self._is_silent = is_silent
         self._number = 0
         self._events: list[Named] = []
 
+    @contextmanager
+    def silenced(self) -> Iterator[None]:
+        """Drop the events meanwhile."""
+        before, self._is_silent = self._is_silent, True
+        try:
+            yield
+        finally:
+            self._is_silent = before
+
     def send(self, name: str, fields: Mapping[str, Any]) -> None:
-        self._send(name, _encode({"type": name, "sequence_number": self._number, **fields}))
+        if not self._is_silent:
+            self._send(name, _encode({"type": name, "sequence_number": self._number, **fields}))
 
     def send_delta(self, name: str, place: bytes, text: str, tail: bytes) -> None:
         """Joined from bytes, not encoded as a whole: this runs for every piece of every reply."""
-        head = b'{"type":"%b","sequence_number":%d,' % (name.encode(), self._number)
-        self._send(name, head + place + _encode(text) + tail)
+        if not self._is_silent:
+            head = b'{"type":"%b","sequence_number":%d,' % (name.encode(), self._number)
+            self._send(name, head + place + _encode(text) + tail)
 
     def _send(self, name: str, payload: bytes) -> None:
         self._events.append((name, payload))
@@ -44,30 +58,20 @@ class EventWriter:
         return events
 
 
-class NoEvents(EventWriter):
-    """Drops the events of a response that is given as a whole."""
-
-    def send(self, name: str, fields: Mapping[str, Any]) -> None:
-        pass
-
-    def send_delta(self, name: str, place: bytes, text: str, tail: bytes) -> None:
-        pass
-
-
 class GrowingText:
     """A text that is sent in deltas, at a place in the output."""
 
-    def __init__(self, writer: EventWriter, name: str, place: Mapping[str, Any], tail: bytes = b"}") -> None:
+    def __init__(self, writer: EventWriter, name: str, place: Mapping[str, Any]) -> None:
         self._writer = writer
         self._name = name
         self._place = _encode(place)[1:-1] + b',"delta":'
-        self._tail = tail
         self._text = io.StringIO()
 
-    def add(self, text: str) -> None:
+    def add(self, text: str, tail: bytes = b"}") -> None:
+        """``tail`` is what follows the text in the event."""
         if text:
             self._text.write(text)
-            self._writer.send_delta(self._name, self._place, text, self._tail)
+            self._writer.send_delta(self._name, self._place, text, tail)
 
     def whole(self) -> str:
         return self._text.getvalue()
@@ -105,10 +109,17 @@ class MessageItem(OutputItem):
         # where the open part begins in the text of the reply
         self._start = 0
         self._annotations: list[JsonObject] = []
+        self._logprobs = TokenLogprobs()
 
-    def add(self, text: str, at: int, *, is_refusal: bool = False) -> None:
-        """A further piece, which begins ``at`` this code point of the text of the reply."""
-        self._part(at, is_refusal=is_refusal).add(text)
+    def add(self, text: str, at: int, logprobs: Iterable[Raw]) -> None:
+        """A further piece, which begins ``at`` this code point of the text of the reply, and how likely its
+        tokens were."""
+        growing = self._part(at, is_refusal=False)
+        growing.add(text, b',"logprobs":%b}' % self._logprobs.add(logprobs))
+
+    def add_refusal(self, text: str, at: int) -> None:
+        """A further piece of the sentence with which the model declines."""
+        self._part(at, is_refusal=True).add(text)
 
     def annotate(self, sources: Iterable[Source], at: int) -> None:
         """Cite sources in the text, which ends ``at`` this code point of the reply."""
@@ -136,18 +147,18 @@ class MessageItem(OutputItem):
 
     def _begin_part(self, *, is_refusal: bool) -> GrowingText:
         self._is_refusal = is_refusal
-        self._annotations = []
+        self._annotations, self._logprobs = [], TokenLogprobs()
         place = {**self._place, **self._part_number}
         part = self._part_of("", is_refusal=is_refusal)
         self._writer.send("response.content_part.added", {**place, "part": part})
-        if is_refusal:
-            return GrowingText(self._writer, "response.refusal.delta", place)
-        return GrowingText(self._writer, "response.output_text.delta", place, b',"logprobs":[]}')
+        name = "response.refusal.delta" if is_refusal else "response.output_text.delta"
+        return GrowingText(self._writer, name, place)
 
     def _part_of(self, text: str, *, is_refusal: bool) -> JsonObject:
         if is_refusal:
             return {"type": "refusal", "refusal": text}
-        return {"type": "output_text", "text": text, "annotations": self._annotations, "logprobs": []}
+        told = {"annotations": self._annotations, "logprobs": self._logprobs.in_part()}
+        return {"type": "output_text", "text": text, **told}
 
     def _end_part(self) -> None:
         if self._growing is None:
@@ -158,7 +169,9 @@ class MessageItem(OutputItem):
         if self._is_refusal:
             self._writer.send("response.refusal.done", {**place, "refusal": text})
         else:
-            self._writer.send("response.output_text.done", {**place, "text": text, "logprobs": []})
+            self._writer.send(
+                "response.output_text.done", {**place, "text": text, "logprobs": self._logprobs.in_event()}
+            )
         self._writer.send("response.content_part.done", {**place, "part": part})
         self._parts.append(part)
 

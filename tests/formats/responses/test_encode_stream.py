@@ -25,6 +25,7 @@ from chathub.formats.events import (
     Event,
     Failure,
     Finish,
+    Logprobs,
     OtherChoice,
     Reasoning,
     Source,
@@ -33,6 +34,7 @@ from chathub.formats.events import (
     ToolCallDelta,
     Usage,
 )
+from chathub.formats.raw_json import raw
 from chathub.formats.responses.encode_stream import Encoder
 from chathub.formats.responses.head import ResponseHead
 from chathub.formats.responses.states import model_in, state_in
@@ -247,12 +249,33 @@ def test_what_has_no_item_is_said_in_words(attachment: Attachment) -> None:
     ("reason", "detail"), [("length", "max_output_tokens"), ("content_filter", "content_filter")]
 )
 def test_a_reply_that_ends_early_is_incomplete(reason: str, detail: str) -> None:
-    events = streamed(Reasoning("x"), Call(0, "a", "look", '{"a":'), Finish(reason))
+    events = streamed(Reasoning("x"), Text("So"), Finish(reason))
     response = events[-1]["response"]
     assert events[-1]["type"] == "response.incomplete" and response["status"] == "incomplete"
     assert response["incomplete_details"] == {"reason": detail}
     assert [item["status"] for item in response["output"]] == ["completed", "incomplete"]
-    assert response["output"][1]["arguments"] == '{"a":'
+
+
+@pytest.mark.parametrize("end", [Finish("length"), Failure("It broke.", kind="cut")])
+@pytest.mark.parametrize(
+    "call", [Call(1, "b", "look", '{"path": "/tm'), Call(1, "b", "patch", '{"input": "rm -rf /tm')]
+)
+def test_a_call_that_is_cut_is_not_done(call: Event, end: Event) -> None:
+    """Codex carries out a call when it is done, whatever its status."""
+    events = streamed(Call(0, "a", "look", '{"path":"/"}'), call, end)
+    done = [event["item"]["call_id"] for event in events if event["type"] == "response.output_item.done"]
+    assert done == ["a"] and [item["call_id"] for item in events[-1]["response"]["output"]] == ["a"]
+    names = types_of(events)
+    assert names.count("output_item.added") == 2
+    assert len([name for name in names if name.endswith(("arguments.done", "input.done"))]) == 1
+
+
+def test_what_is_open_when_a_reply_fails_is_not_done() -> None:
+    """Codex keeps a message that is done, and says it once more after it has tried again."""
+    events = streamed(Reasoning("x"), Text("So far"), Failure("It broke."))
+    done = [event["item"]["type"] for event in events if event["type"] == "response.output_item.done"]
+    assert done == ["reasoning"] and "output_text.done" not in types_of(events)
+    assert [item["type"] for item in events[-1]["response"]["output"]] == ["reasoning", "message"]
 
 
 @pytest.mark.parametrize(
@@ -291,6 +314,46 @@ def test_an_item_of_the_provider_goes_out_as_it_came() -> None:
     }
     output = items(Text("a"), State({"responses_item": own}), Text("b"), Finish("stop"))
     assert output[1] == own and shapes(output[::2]) == [("message", "a"), ("message", "b")]
+
+
+# --- how likely each token was
+
+
+def _token(text: str, **more: Any) -> dict[str, Any]:
+    return {"token": text, "logprob": -0.5, **more}
+
+
+LOGPROBS = [
+    Logprobs(raw(tokens))
+    for tokens in (
+        [_token("你", bytes=None, top_logprobs=[_token("a", bytes=[97]), _token("é")])],
+        [_token("b", bytes=[98], top_logprobs=None, other="x")],
+        [],
+        [{"token": "no number", "logprob": None}],
+        [5],
+    )
+]
+
+
+def test_how_likely_each_token_was_is_told_with_its_text() -> None:
+    events = streamed(LOGPROBS[0], Text("你"), LOGPROBS[1], LOGPROBS[3], Text("b"), Text("c"), Finish("stop"))
+    told = [event["logprobs"] for event in events if event["type"] == "response.output_text.delta"]
+    first = _token("你", top_logprobs=[_token("a"), _token("é")])
+    assert told == [[first], [_token("b", top_logprobs=[])], []]
+    (done,) = [event for event in events if event["type"] == "response.output_text.done"]
+    assert done["logprobs"] == told[0] + told[1]
+    (item,) = items(LOGPROBS[0], Text("你"), LOGPROBS[1], LOGPROBS[3], Text("bc"), Finish("stop"))
+    tops = [_token("a", bytes=[97]), _token("é", bytes=[0xC3, 0xA9])]
+    assert item["content"][0]["logprobs"] == [
+        _token("你", bytes=[0xE4, 0xBD, 0xA0], top_logprobs=tops),
+        _token("b", bytes=[98], top_logprobs=[]),
+    ]
+
+
+def test_each_part_of_a_text_has_its_own_tokens() -> None:
+    (item,) = items(LOGPROBS[0], Text("你"), Text("No.", True), LOGPROBS[1], Text("b"), Finish("stop"))
+    found = [[each["token"] for each in part.get("logprobs", [])] for part in item["content"]]
+    assert found == [["你"], [], ["b"]]
 
 
 # --- states
@@ -445,6 +508,7 @@ _events: st.SearchStrategy[Event] = st.one_of(
     st.builds(Reasoning, _texts),
     _calls,
     st.builds(State, _states),
+    st.sampled_from(LOGPROBS),
     _sources,
     st.builds(Attachment, st.sampled_from(["image/png", "audio/wav"]), st.binary(max_size=4)),
     st.builds(Usage, st.integers(0, 9), st.none() | st.integers(0, 9)),

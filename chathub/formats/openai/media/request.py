@@ -13,9 +13,10 @@ from chathub.formats import loose_json as fields
 from chathub.formats.events import Event, Failure, Units, Usage
 from chathub.formats.failures import error_bodies
 from chathub.formats.forms.encode import FormBody
-from chathub.formats.messages import Endpoint, UpstreamRequest
+from chathub.formats.messages import ChatRequest, Endpoint, UpstreamRequest
 from chathub.formats.openai.encode_stream import Encoder
 from chathub.formats.openai.media.stream import MediaDecoder
+from chathub.formats.quirks.table import Quirks
 from chathub.formats.stream_decoder import EMPTY, UNREADABLE, StreamDecoder
 from chathub.formats.urls import url_of
 from chathub.schemas.json import JsonObject
@@ -37,6 +38,10 @@ class MediaRequest(ABC):
     path: ClassVar[str]
     # the types of models that take it
     model_types: ClassVar[tuple[str, ...]]
+    # whether another model can take the place of one that fails
+    falls_back = True
+    # whether the length of its replies can be capped
+    takes_cap = False
     # whether the response is a file, whose usage nothing tells
     is_binary = False
     is_text = False
@@ -57,6 +62,11 @@ class MediaRequest(ABC):
     def sent(self) -> Units | None:
         """What is used once it is sent, as long as the provider does not tell it."""
         return self.most
+
+    @property
+    def unsupported(self) -> BadRequest:
+        """The error where no provider of the model has the path."""
+        return BadRequest("model_without_path", model=self.model, path=f"/v1{self.path}")
 
     @abstractmethod
     def body(self, model: str, *, takes_extras: bool) -> bytes | FormBody:
@@ -84,8 +94,12 @@ class MediaRequest(ABC):
         fields.update_counts(counts, fields.as_object(response.get("usage")))
         return fields.read_usage(counts)
 
+    def described(self) -> ChatRequest | None:
+        """What it holds, as far as refusals teach quirks; None: they teach nothing."""
+        return None
+
     def upstream(
-        self, endpoint: Endpoint, model: str, *, takes_extras: bool, cap: int | None = None
+        self, endpoint: Endpoint, model: str, quirks: Quirks, *, takes_extras: bool, cap: int | None = None
     ) -> UpstreamRequest:
         """The request for an endpoint; ``cap``: the most tokens that a reply may have."""
         body = self.body(model, takes_extras=takes_extras)
