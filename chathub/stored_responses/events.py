@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 import msgspec
-from msgspec import Raw
+from msgspec import Raw, Struct
 
 from chathub.database.rows.responses import StoredEvents
 from chathub.formats import sse
@@ -22,6 +22,13 @@ _LARGEST = 64 * 1024 * 1024
 _EVENT_END = b"\n\n"
 
 Fields = dict[str, Raw]
+
+
+class _Event(Struct):
+    response: Raw = ABSENT
+
+
+_decode_response = msgspec.json.Decoder(_Event).decode
 _list = msgspec.json.Decoder(list[Raw])
 _fields = msgspec.json.Decoder(Fields)
 _decode_event = msgspec.json.Decoder(dict[str, Any]).decode
@@ -59,6 +66,11 @@ def events_in(data: bytes) -> Iterator[dict[str, Any]]:
     for block in data.split(_EVENT_END):
         if block:
             yield _decode_event(block.partition(b"\ndata: ")[2])
+
+
+def response_in(event: bytes) -> Raw:
+    """The response that an event has, as it is framed."""
+    return _decode_response(event.partition(b"\ndata: ")[2]).response
 
 
 class Rewriter:

@@ -4,13 +4,17 @@ import zlib
 from collections.abc import Iterator
 from typing import NamedTuple
 
+from msgspec import Raw
+
 from chathub.billing import budgets
 from chathub.database.rows.responses import StoredResponse
 from chathub.database.transaction import Transaction
+from chathub.formats.raw_json import ABSENT
+from chathub.formats.responses.references import id_of, items_of
 from chathub.schemas.json import JsonObject
 from chathub.sentences import Reason
-from chathub.stored_responses import items, repeats
-from chathub.stored_responses.events import Batch, events_in, framed, unpacked
+from chathub.stored_responses import places, repeats
+from chathub.stored_responses.events import Batch, events_in, framed, response_in, unpacked
 from chathub.stored_responses.output import Output, ended
 from chathub.stored_responses.repeats import RequestKey
 from chathub.stored_responses.request import StoredItems
@@ -50,7 +54,7 @@ def begin(tx: Transaction, new: NewResponse, batch: Batch | None) -> int:
     budgets.check_storage(budgets.get_limits(tx, new.user_id))
     values = {**new._asdict(), "key": name, "digest": digest, "input": new.input.packed}
     (row,) = tx.all(tx.q.responses.insert, **values)
-    items.remember(tx, row.id, new.input.ids, is_output=False)
+    places.remember(tx, row.id, new.input.ids, is_output=False)
     budgets.check_storage(budgets.get_limits(tx, new.user_id))
     if batch is not None:
         append(tx, row.id, batch)
@@ -68,7 +72,8 @@ def append(tx: Transaction, response_id: int, batch: Batch) -> None:
 def end(tx: Transaction, response_id: int, batch: Batch, status: str) -> None:
     """Store the last events and how the response ended, and fold its log into blocks."""
     append(tx, response_id, batch)
-    items.remember(tx, response_id, items.ids_in(batch.after(batch.last - 1)), is_output=True)
+    ids = map(id_of, items_of(response_in(batch.after(batch.last - 1))))
+    places.remember(tx, response_id, ids, is_output=True)
     tx.run(tx.q.responses.update_status, response_id=response_id, status=status)
     blocks = list(_blocks(tx, response_id))
     tx.run(tx.q.responses.delete_events, response_id=response_id)
@@ -132,15 +137,13 @@ def response_so_far(tx: Transaction, response_id: int) -> JsonObject:
     return output.response()
 
 
-def ended_response(tx: Transaction, response_id: int) -> JsonObject:
-    """The response of a log that has ended: its last event has all of it."""
-    (row,) = tx.all(tx.q.responses.get_last_events, response_id=response_id)
-    output = Output()
-    output.add(events_in(unpacked(row).after(row.last - 1)))
-    return output.response()
+def ended_response(tx: Transaction, response_id: int) -> Raw:
+    """The response of a log that has ended, as its last event has it; absent for one that was deleted."""
+    rows = tx.all(tx.q.responses.get_last_events, response_id=response_id)
+    return response_in(unpacked(rows[0]).after(rows[0].last - 1)) if rows else ABSENT
 
 
-def response_of(tx: Transaction, stored: StoredResponse) -> JsonObject:
+def response_of(tx: Transaction, stored: StoredResponse) -> JsonObject | Raw:
     """The response as it is now."""
     return (ended_response if stored.has_ended else response_so_far)(tx, stored.id)
 

@@ -20,7 +20,7 @@ from chathub.offload import Offload
 from chathub.providers.catalog import Catalog
 from chathub.providers.entries import may_use
 from chathub.schemas.json import JsonObject
-from chathub.stored_responses import history, items, log
+from chathub.stored_responses import history, items, log, places
 from chathub.stored_responses.beginning import StoredRequest, beginning_of
 from chathub.stored_responses.following import follow
 from chathub.stored_responses.generating import ResponseGenerator
@@ -66,7 +66,7 @@ class StoredResponses:
         if not self._config.responses_days:
             raise BadRequest("responses_not_kept", details={"param": "store"})
         previous = await self._previous(caller, request.wanted)
-        earlier = await self._history(previous)
+        earlier = await self._history(caller, previous)
         size = sum(memoryview(value).nbytes for value in [*request.fields.values(), *earlier])
         public_id, now = f"resp_{secrets.token_hex(24)}", self._clock.now()
         make = partial(beginning_of, request, caller.id, public_id, now)
@@ -88,7 +88,7 @@ class StoredResponses:
         Raises:
             BadRequest: what it continues is not kept.
         """
-        earlier = await self._history(await self._previous(caller, wanted))
+        earlier = await self._history(caller, await self._previous(caller, wanted))
         size = sum(memoryview(value).nbytes for value in [*fields.values(), *earlier])
         return await self._offload.run(size, partial(body_of, stream=wanted.is_streamed), fields, earlier)
 
@@ -105,8 +105,9 @@ class StoredResponses:
             raise BadRequest("response_chain_too_long", details=param, most=_LONGEST_CHAIN)
         return stored
 
-    async def _history(self, previous: StoredResponse | None) -> list[Raw]:
-        return await self._db.read(history.load, previous.id) if previous else []
+    async def _history(self, caller: Caller, previous: StoredResponse | None) -> list[Raw]:
+        """The items of a response that is continued, and of those before it."""
+        return await self._db.read_background(caller.id, history.load, previous.id) if previous else []
 
     # --- read
 
@@ -157,13 +158,13 @@ class StoredResponses:
         Raises:
             TooLarge: they are among too many others.
         """
-        rows = await self._db.read_background(caller.id, items.find_places, caller.id, ids)
-        places = items.readable_places(rows, partial(self.may_read, caller))
-        return await self._db.read_background(caller.id, items.load, places)
+        found = await self._db.read_background(caller.id, places.find, caller.id, ids)
+        readable = places.readable(found, partial(self.may_read, caller))
+        return await self._db.read_background(caller.id, items.load, readable)
 
-    async def response(self, stored: StoredResponse) -> JsonObject:
+    async def response(self, caller: Caller, stored: StoredResponse) -> JsonObject | Raw:
         """The response as it is now."""
-        return await self._db.read(_current, stored)
+        return await self._db.read_background(caller.id, _current, stored)
 
     async def input_items(self, stored: StoredResponse) -> list[Raw]:
         """The items of a response's own input, in order."""
@@ -225,7 +226,7 @@ class StoredResponses:
         return await self._db.write(_remove_old, before)
 
 
-def _current(tx: Transaction, stored: StoredResponse) -> JsonObject:
+def _current(tx: Transaction, stored: StoredResponse) -> JsonObject | Raw:
     """The response, which may have ended or gone since it was found."""
     found = tx.one(tx.q.responses.get, response_id=stored.id)
     if found is None:
