@@ -15,6 +15,7 @@ from chathub.database.database import Database
 from chathub.database.errors import DatabaseUnavailable
 from chathub.database.rows.responses import StoredResponse
 from chathub.database.transaction import Transaction
+from chathub.disk import Disk
 from chathub.errors import BadRequest, Conflict, NotFound
 from chathub.offload import Offload
 from chathub.providers.catalog import Catalog
@@ -30,6 +31,8 @@ from chathub.stored_responses.run import CANCELLED, StoredRun
 
 # responses that one chain may have
 _LONGEST_CHAIN = 500
+# bytes of an input, compressed, that a disk with little room does not take
+_LARGE_INPUT = 200_000
 # responses that are removed in one write; seconds between two of them, and between two rounds
 _REMOVED, _PAUSE, _ROUND = 20, 0.05, 600
 _DAY = 86_400_000
@@ -46,6 +49,7 @@ class StoredResponses:
         clock: Clock,
         config: Config,
         offload: Offload,
+        disk: Disk,
     ) -> None:
         self._db = db
         self._catalog = catalog
@@ -53,6 +57,7 @@ class StoredResponses:
         self._clock = clock
         self._config = config
         self._offload = offload
+        self._disk = disk
 
     # --- begin
 
@@ -71,6 +76,7 @@ class StoredResponses:
         public_id, now = f"resp_{secrets.token_hex(24)}", self._clock.now()
         make = partial(beginning_of, request, caller.id, public_id, now)
         beginning = await self._offload.run(size, make, previous, earlier)
+        self._disk.check(large=len(beginning.new.input.packed) > _LARGE_INPUT)
         try:
             response_id, run = await self._generator.begin(caller, beginning)
         except RepeatedRequest as repeated:
