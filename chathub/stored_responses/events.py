@@ -9,7 +9,7 @@ from msgspec import Raw, Struct
 
 from chathub.database.rows.responses import StoredEvents
 from chathub.formats import sse
-from chathub.formats.raw_json import ABSENT, joined, value_of
+from chathub.formats.raw_json import ABSENT, raw, value_of
 
 # the events that end a response, with the status that it has then
 ENDS = {
@@ -29,7 +29,6 @@ class _Event(Struct):
 
 
 _decode_response = msgspec.json.Decoder(_Event).decode
-_list = msgspec.json.Decoder(list[Raw])
 _fields = msgspec.json.Decoder(Fields)
 _decode_event = msgspec.json.Decoder(dict[str, Any]).decode
 
@@ -86,8 +85,6 @@ class Rewriter:
         self._parser = sse.Parser(_LARGEST)
         self._number = number
         self._has_begun = has_begun
-        # the items that are done, by their indexes
-        self._items: dict[bytes, Raw] = {}
         self.status: str | None = None
 
     def feed(self, data: bytes) -> Batch | None:
@@ -111,20 +108,15 @@ class Rewriter:
         kind = _text(event.get("type")) or name
         if not kind or (kind == "response.created" and self._has_begun):
             return b""
-        event = {"type": kind, **{field: raw for field, raw in event.items() if field != "type"}}
+        event = {"type": kind, **{field: value for field, value in event.items() if field != "type"}}
         self.status = ENDS.get(kind)
-        if kind == "response.output_item.done" and "item" in event:
-            self._items[bytes(event.get("output_index") or b"%d" % len(self._items))] = event["item"]
-        if (response := value_of(event.get("response", ABSENT), _fields)) is not None:
-            event["response"] = self._response(response)
+        response = value_of(event.get("response", ABSENT), _fields)
+        if response is None and self.status is not None:
+            response = {"object": raw("response"), "status": raw(self.status)}
+        if response is not None:
+            event["response"] = {**response, **self._fields}
         self._number += 1
         return framed(event, self._number - 1)
-
-    def _response(self, response: Fields) -> Mapping[str, Any]:
-        """A response object with our fields. Some providers leave the output out of the last one."""
-        if self.status is not None and not value_of(response.get("output", ABSENT), _list):
-            response["output"] = joined(list(self._items.values()))
-        return {**response, **self._fields}
 
 
 def _text(raw: Raw | None) -> str:

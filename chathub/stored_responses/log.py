@@ -15,7 +15,7 @@ from chathub.schemas.json import JsonObject
 from chathub.sentences import Reason
 from chathub.stored_responses import places, repeats
 from chathub.stored_responses.events import Batch, events_in, framed, response_in, unpacked
-from chathub.stored_responses.output import Output, ended
+from chathub.stored_responses.output import Output, ended, incomplete
 from chathub.stored_responses.repeats import RequestKey
 from chathub.stored_responses.request import StoredItems
 
@@ -69,8 +69,10 @@ def append(tx: Transaction, response_id: int, batch: Batch) -> None:
     )
 
 
-def end(tx: Transaction, response_id: int, batch: Batch, status: str) -> None:
-    """Store the last events and how the response ended, and fold its log into blocks."""
+def end(tx: Transaction, response_id: int, batch: Batch, status: str) -> Batch:
+    """Store the last events and how the response ended, and fold its log into blocks; gives these events,
+    the last one with the whole output."""
+    batch = _with_output(tx, response_id, batch)
     append(tx, response_id, batch)
     ids = map(id_of, items_of(response_in(batch.after(batch.last - 1))))
     places.remember(tx, response_id, ids, is_output=True)
@@ -79,6 +81,23 @@ def end(tx: Transaction, response_id: int, batch: Batch, status: str) -> None:
     tx.run(tx.q.responses.delete_events, response_id=response_id)
     for first, last, data in blocks:
         tx.run(tx.q.responses.insert_events, response_id=response_id, first=first, last=last, data=data)
+    return batch
+
+
+def _with_output(tx: Transaction, response_id: int, batch: Batch) -> Batch:
+    """The last events, with what the response has said where the last one lacks it: that of a stream which
+    broke off, and of some providers."""
+    last = batch.after(batch.last - 1)
+    if items_of(response_in(last)):
+        return batch
+    output = Output()
+    for each in (*read(tx, response_id), batch):
+        output.add(events_in(each.data))
+    if not (said := output.items()):
+        return batch
+    (event,) = events_in(last)
+    event["response"]["output"] = incomplete(said)
+    return batch._replace(data=batch.data.removesuffix(last) + framed(event, batch.last))
 
 
 def _blocks(tx: Transaction, response_id: int) -> Iterator[Batch]:
@@ -162,8 +181,7 @@ def cut(tx: Transaction, response_id: int, status: str, reason: Reason, head: Js
     rows = tx.all(tx.q.responses.find_last, response_id=response_id)
     number = rows[0].last + 1 if rows else 0
     batch = last_batch(response_so_far(tx, response_id) or head, number, status, reason)
-    end(tx, response_id, batch, status)
-    return batch
+    return end(tx, response_id, batch, status)
 
 
 def recover(tx: Transaction) -> int:

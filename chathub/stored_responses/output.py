@@ -68,14 +68,18 @@ class Output:
 
     def response(self) -> JsonObject:
         """The response so far. One that has not ended gets its output from the items."""
+        if self._response.get("status") in ("queued", "in_progress"):
+            return {**self._response, "output": self.items()}
+        return self._response
+
+    def items(self) -> list[JsonObject]:
+        """The items so far."""
         for (index, holder, number, field), pieces in self._pieces.items():
             target = _part_of(self._items.get(index), holder, number)
             if target is not None:
                 target[field] = str(target.get(field) or "") + "".join(pieces)
         self._pieces.clear()
-        if self._response.get("status") in ("queued", "in_progress"):
-            return {**self._response, "output": list(self._items.values())}
-        return self._response
+        return list(self._items.values())
 
 
 def _part_of(item: JsonObject | None, holder: str, number: Any) -> JsonObject | None:
@@ -88,9 +92,15 @@ def _part_of(item: JsonObject | None, holder: str, number: Any) -> JsonObject | 
 
 def ended(response: JsonObject, status: str, code: str, message: str) -> JsonObject:
     """A response that ended before it was whole: with its output so far."""
-    items = response.get("output") or []
-    for item in items:
-        if isinstance(item, dict) and item.get("status") == "in_progress":
-            item["status"] = "incomplete"
+    items = incomplete(response.get("output") or [])
     error = {"code": code, "message": message} if status == "failed" else None
     return {**response, "status": status, "error": error, "output": items}
+
+
+def incomplete(items: list[JsonObject]) -> list[JsonObject]:
+    """Items of a response that has ended: those that were not done stay incomplete."""
+    return [_incomplete(item) if isinstance(item, dict) else item for item in items]
+
+
+def _incomplete(item: JsonObject) -> JsonObject:
+    return {**item, "status": "incomplete"} if item.get("status") == "in_progress" else item
