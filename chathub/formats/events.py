@@ -3,7 +3,7 @@ failure."""
 
 from typing import Any, Literal
 
-from msgspec import Struct
+from msgspec import Raw, Struct
 
 from chathub.schemas.json import JsonObject
 from chathub.sentences import Param, Reason
@@ -17,6 +17,14 @@ class Text(Struct, frozen=True, gc=False):
 
     text: str
     is_refusal: bool = False
+
+
+class Logprobs(Struct, frozen=True, gc=False):
+    """How likely each token of the text after it was: a list of Chat Completions (``token``, ``logprob``,
+    ``bytes``, ``top_logprobs``), as the provider wrote it. Forwarded replies have it too, so it is not
+    decoded here."""
+
+    tokens: Raw
 
 
 class Reasoning(Struct, frozen=True, gc=False):
@@ -203,6 +211,7 @@ class Failure(Struct, frozen=True):
 
 Event = (
     Text
+    | Logprobs
     | Reasoning
     | ToolCallDelta
     | OtherChoice
@@ -227,3 +236,14 @@ def text_in(event: Event) -> str:
             return text_in(event.event)
         case _:
             return ""
+
+
+def size_beside_text(event: Event) -> int:
+    """The bytes in an event that are no text: of an attachment, or of what is told of tokens."""
+    match event:
+        case Attachment():
+            return len(event.data)
+        case Logprobs(tokens):
+            return memoryview(tokens).nbytes
+        case _:
+            return 0

@@ -9,15 +9,17 @@ import contextlib
 import json
 from collections.abc import Mapping
 from functools import cache
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 from msgspec import Raw
 
 # JSON, or a view of a part of it
 Buffer = bytes | Raw
-# the parts of a JSON value to be read: of an object the named fields, of a list its elements, with None all
-Shape = Mapping[str, "Shape"] | list["Shape"] | None
+# the parts of a JSON value to be read: of an object the named fields, of a list its elements, with None all;
+# ``RAW`` is a value that is not decoded
+RAW: Literal["raw"] = "raw"
+Shape = Mapping[str, "Shape"] | list["Shape"] | Literal["raw"] | None
 
 # the fields in which providers report errors
 ERRORS: dict[str, Shape] = dict.fromkeys(
@@ -53,6 +55,8 @@ def loads(data: bytes, shape: Shape) -> Any:
 
 
 def _pruned(raw: Buffer, shape: Shape) -> Any:
+    if shape == RAW:
+        return Raw(raw)
     first = bytes(memoryview(raw)[:1])
     if isinstance(shape, Mapping) and first == b"{":
         return _fields(msgspec.json.decode(raw, type=_struct(tuple(shape))), shape)

@@ -7,12 +7,14 @@ from collections.abc import Callable
 from typing import TypeVar
 
 import msgspec
+from msgspec import Raw
 from msgspec.structs import replace
 
 from chathub.formats.events import (
     Attachment,
     Event,
     Finish,
+    Logprobs,
     Reasoning,
     Source,
     State,
@@ -88,6 +90,8 @@ def _masked_event(event: Event, key: str) -> Event:
             return replace(event, **{field: text.replace(key, _STARS) for field, text in shown.items()})
         case Finish(reason, word) if key in word:
             return Finish(reason, word.replace(key, _STARS))
+        case Logprobs(tokens) if key.encode() in bytes(tokens):
+            return Logprobs(Raw(bytes(tokens).replace(key.encode(), _STARS.encode())))
         case State(data) if key in (text := error_bodies.compact(data)):
             return State(msgspec.json.decode(text.replace(key, _STARS)))
     return event

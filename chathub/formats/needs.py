@@ -7,18 +7,19 @@ import msgspec
 from msgspec import Raw
 
 from chathub.formats.loose_json import as_string
-from chathub.formats.raw_json import value_of
+from chathub.formats.raw_json import ABSENT, value_of
+from chathub.formats.responses.decode_request import LOGPROBS
+from chathub.formats.responses.tools import named_tools, tools_in
 
 # fields that form the reply, and that nothing can stand for in a format without them
 _FORMING = ("seed", "presence_penalty", "frequency_penalty", "logprobs", "top_logprobs")
 # types of parts and blocks that are images, in the formats of clients
 _IMAGES = frozenset({"image", "image_url", "input_image"})
-# types of tools of Responses that are called
-_CALLED = frozenset({"function", "custom", "namespace"})
 # deeper in a message no format has images: a tool's result has blocks
 _DEPTH = 6
 
 
+_texts = msgspec.json.Decoder(list[str])
 _scalar = msgspec.json.Decoder(bool | float | str | None)
 
 
@@ -33,21 +34,18 @@ class Needs(NamedTuple):
 def needs_of(fields: Mapping[str, Raw], wire_format: str) -> Needs:
     """What a client's body of this format needs. What cannot be read needs nothing: its error comes when it
     is decoded."""
-    tools = any(_has_tools(fields[name], wire_format) for name in ("tools", "functions") if name in fields)
-    # other formats of clients have no such fields
+    if wire_format == "responses":
+        # tools that a provider runs itself are left out where it has none
+        tools = any(True for _ in named_tools(tools_in(fields)))
+        tops = value_of(fields.get("top_logprobs", ABSENT), _scalar)
+        included = value_of(fields.get("include", ABSENT), _texts) or []
+        values = {"top_logprobs": tops, "logprobs": LOGPROBS in included}
+        return Needs(_has_images(fields.get("input")), tools, forming(values))
+    tools = any(_decoded(fields[name]) for name in ("tools", "functions") if name in fields)
+    # clients of Messages have no such fields
     named = _FORMING if wire_format == "openai" else ()
     values = {name: value_of(fields[name], _scalar) for name in named if name in fields}
-    messages = fields.get("input" if wire_format == "responses" else "messages")
-    return Needs(_has_images(messages), tools, forming(values))
-
-
-def _has_tools(raw: Raw, wire_format: str) -> bool:
-    """Whether there are tools that a model must be able to call. Those of Responses that a provider runs
-    itself are left out where it has none."""
-    tools = _decoded(raw) or []
-    if wire_format != "responses":
-        return bool(tools)
-    return any(isinstance(each, dict) and as_string(each.get("type")) in _CALLED for each in tools)
+    return Needs(_has_images(fields.get("messages")), tools, forming(values))
 
 
 def forming(values: Mapping[str, Any]) -> tuple[str, ...]:

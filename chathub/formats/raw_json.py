@@ -17,6 +17,8 @@ _OTHERS = 256 * 1024
 
 # bytes of a value that is decoded at once
 _SHORT = 256 * 1024
+# levels of nesting that are left for the objects around a value, and for the calls that lead to a decoder
+_ROOM = 200
 
 T = TypeVar("T")
 S = TypeVar("S", bound=Struct)
@@ -93,13 +95,37 @@ def is_all(value: Raw, decoder: msgspec.json.Decoder[Any]) -> bool:
     return True
 
 
-def with_each(value: Raw, change: Callable[[Any], Any], most: int) -> Raw:
-    """A list whose items ``change`` gives anew, each decoded and encoded by itself: a single call for all of
-    them would stop every thread. An item for which it gives None is removed. The same object if nothing
-    changes, and for no list."""
+def is_readable(value: Raw) -> bool:
+    """Whether all of a value can be decoded, and also encoded again inside of other objects: a number may be
+    too large for that, a text be no UTF-8, and a list be too deep."""
+    text = bytes(value)
+    if text.count(b"[") + text.count(b"{") > _ROOM:
+        text = b"[" * _ROOM + text + b"]" * _ROOM
+    try:
+        _any.decode(text)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return False
+    return True
+
+
+def on_one_line(value: Raw) -> Raw:
+    """A value as it was written, but without line ends: an event of a stream ends there."""
+    written = bytes(value)
+    is_one_line = b"\n" not in written and b"\r" not in written
+    return value if is_one_line else Raw(msgspec.json.format(written, indent=-1))
+
+
+def with_each_raw(value: Raw, change: Callable[[Raw], Raw | None], most: int) -> Raw:
+    """A list whose items ``change`` gives anew. An item for which it gives None is removed. The same object
+    if nothing changes, and for no list or one of more than ``most``."""
     found = items(value, most) or []
-    better = [kept for each in found if (kept := _changed_item(each, change)) is not None]
+    better = [kept for each in found if (kept := change(each)) is not None]
     return value if are_same(better, found) else joined(better)
+
+
+def with_each(value: Raw, change: Callable[[Any], Any], most: int) -> Raw:
+    """The same with decoded items, each by itself: a single call for all of them would stop every thread."""
+    return with_each_raw(value, lambda item: _changed_item(item, change), most)
 
 
 def _changed_item(item: Raw, change: Callable[[Any], Any]) -> Raw | None:

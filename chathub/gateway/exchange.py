@@ -23,7 +23,7 @@ from chathub.formats.client_format import (
     counts_of_request,
 )
 from chathub.formats.client_request import ClientRequest
-from chathub.formats.events import Attachment, Event, Failure, Usage
+from chathub.formats.events import Event, Failure, Usage, size_beside_text
 from chathub.formats.messages import ChatRequest, Endpoint, Message
 from chathub.formats.passed_headers import passed_headers
 from chathub.formats.reasoning.effort import lowered, smaller_budgets
@@ -230,9 +230,8 @@ class Exchange:
             failure = await reading or (TOO_LONG if queue.is_too_long else None)
             if failure is None and not self._sink.is_lost:
                 events = queue.take_rest()
-                self.body = await _encoded(
-                    events, self._format.encode_body, events, self.candidate.model_name
-                )
+                encode, model = self._format.encode_body, self.candidate.model_name
+                self.body = await _encoded(queue.attached, encode, events, model)
             return failure
         finally:
             reading.cancel()
@@ -265,7 +264,8 @@ class Exchange:
             if events := queue.take():
                 encoder = encoder or self._format.encoder(model, queue.prompt_estimate)
                 if not self._sink.is_lost:
-                    await self._sink.write(await _encoded(events, encoder.feed, events))
+                    size = sum(map(size_beside_text, events))
+                    await self._sink.write(await _encoded(size, encoder.feed, events))
             elif is_finished:
                 break
             else:
@@ -284,13 +284,13 @@ class Exchange:
         """Write the remaining events and the end of the stream; a failure is an event of the stream."""
         failures = [public_failure(failure, self.candidate, queue.endpoint)] if failure else []
         events = [*queue.take_rest(), *failures]
-        await self._sink.end(await _encoded(events, encoder.feed, events) + encoder.end())
+        # the end may repeat all of the reply
+        rest = await _encoded(queue.attached, lambda: encoder.feed(events) + encoder.end())
+        await self._sink.end(rest)
 
 
-async def _encoded(
-    events: list[Event], encode: Callable[P, bytes], *args: P.args, **kwargs: P.kwargs
-) -> bytes:
-    """``encode(…)``; with large attachments in a thread."""
-    if sum(len(event.data) for event in events if isinstance(event, Attachment)) <= http.LARGE:
+async def _encoded(size: int, encode: Callable[P, bytes], *args: P.args, **kwargs: P.kwargs) -> bytes:
+    """``encode(…)``; where there is much besides text, in a thread."""
+    if size <= http.LARGE:
         return encode(*args, **kwargs)
     return await asyncio.to_thread(encode, *args, **kwargs)

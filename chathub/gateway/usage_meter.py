@@ -4,6 +4,8 @@ import asyncio
 import contextlib
 import time
 
+from msgspec import Raw
+
 from chathub.billing.early_ends import Ending, Seen, cost_of
 from chathub.billing.ledger import UsageCost
 from chathub.billing.output_rates import Lesson, OutputRates, lesson_of
@@ -14,12 +16,14 @@ from chathub.formats.events import (
     Event,
     Failure,
     Finish,
+    Logprobs,
     OtherChoice,
     Reasoning,
     Text,
     ToolCallDelta,
     Units,
     Usage,
+    size_beside_text,
 )
 from chathub.formats.prompt_counts import PromptCounts
 from chathub.gateway.thought_memory import ThoughtRecorder
@@ -172,8 +176,8 @@ class EventQueue(UsageMeter):
         self._events: list[Event] = []
         # ``_characters_left`` when events were taken last
         self._left_when_taken = limit
-        # bytes of attachments, and how many when events were taken last
-        self._attached = self._attached_when_taken = 0
+        # bytes of attachments and of what is told of tokens, and how many when events were taken last
+        self.attached = self._attached_when_taken = 0
         self._collects = False
         # its reply goes to the client as it comes: no event waits
         self.is_forwarded = False
@@ -185,7 +189,7 @@ class EventQueue(UsageMeter):
         self.memory, self.room = memory, memory.room
 
     def feed(self, events: list[Event]) -> bool:
-        left_before, attached_before = self._characters_left, self._attached
+        left_before, attached_before = self._characters_left, self.attached
         is_enough = super().feed(events)
         if self.is_forwarded:
             return is_enough
@@ -195,7 +199,7 @@ class EventQueue(UsageMeter):
         self._events += [self._fitting(event) for event in kept]
         if self.has_output:
             self._ready.set()
-        attached = self._attached - attached_before
+        attached = self.attached - attached_before
         if self._collects and self.memory is not None:
             self.memory.grow(left_before - self._characters_left + attached)
             return is_enough
@@ -211,11 +215,12 @@ class EventQueue(UsageMeter):
 
     def _fitting(self, event: Event) -> Event:
         """An event; instead of an attachment for which the reply has no room a sentence."""
-        if not isinstance(event, Attachment):
-            return event
-        if self._attached + len(event.data) > MOST_BYTES:
-            return in_words(event, "attachment_too_large")
-        self._attached += len(event.data)
+        size = size_beside_text(event)
+        if self.attached + size > MOST_BYTES:
+            if isinstance(event, Attachment):
+                return in_words(event, "attachment_too_large")
+            return Logprobs(Raw(b"[]"))
+        self.attached += size
         return event
 
     def reset_attempt(self) -> None:
@@ -225,7 +230,7 @@ class EventQueue(UsageMeter):
     @property
     def _is_full(self) -> bool:
         characters = self._left_when_taken - self._characters_left
-        characters += self._attached - self._attached_when_taken
+        characters += self.attached - self._attached_when_taken
         return len(self._events) > _MOST_WAITING or characters > _MOST_WAITING_CHARACTERS
 
     @property
@@ -251,8 +256,8 @@ class EventQueue(UsageMeter):
         if not self.has_output:
             return []
         events, self._events = self._events, []
-        self._count_attached(self._attached_when_taken - self._attached)
-        self._left_when_taken, self._attached_when_taken = self._characters_left, self._attached
+        self._count_attached(self._attached_when_taken - self.attached)
+        self._left_when_taken, self._attached_when_taken = self._characters_left, self.attached
         self._ready.clear()
         if self.room is not None:
             self.room.set()

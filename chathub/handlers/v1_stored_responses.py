@@ -9,6 +9,7 @@ from msgspec import Raw
 from chathub.app_keys import CALLER, CONFIG, STORED_RESPONSES
 from chathub.database.rows.responses import StoredResponse
 from chathub.errors import BadRequest, TooManyRequests
+from chathub.formats.raw_json import value_of
 from chathub.formats.responses.client import ResponsesClient
 from chathub.handlers.http import json_response, off_loop, streamed
 from chathub.handlers.response_writer import ResponseWriter, room_for
@@ -111,11 +112,12 @@ class _Item(msgspec.Struct):
     id: str | None = None
 
 
-_decode_item = msgspec.json.Decoder(_Item).decode
+_item = msgspec.json.Decoder(_Item)
 
 
 def _id_of(item: Raw) -> str | None:
-    return _decode_item(item).id
+    found = value_of(item, _item)
+    return found.id if found else None
 
 
 async def _found(request: web.Request) -> StoredResponse:

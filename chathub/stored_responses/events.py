@@ -1,5 +1,7 @@
 """The events of a stored response: numbered anew, and with the fields that only ChatHub knows."""
 
+import contextlib
+import re
 import zlib
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
@@ -9,7 +11,8 @@ from msgspec import Raw, Struct
 
 from chathub.database.rows.responses import StoredEvents
 from chathub.formats import sse
-from chathub.formats.raw_json import ABSENT, raw, value_of
+from chathub.formats.raw_json import ABSENT, first_of, is_null, is_readable, on_one_line, raw, value_of
+from chathub.schemas.readable import readable
 
 # the events that end a response, with the status that it has then
 ENDS = {
@@ -17,6 +20,9 @@ ENDS = {
     "response.incomplete": "incomplete",
     "response.failed": "failed",
 }
+# what some servers send in their place; the response's status says which one it is
+_DONE = "response.done"
+_KIND = re.compile(r"[\w.:-]{1,100}", re.ASCII)
 # bytes of one event: the last one has the whole response
 _LARGEST = 64 * 1024 * 1024
 _EVENT_END = b"\n\n"
@@ -30,6 +36,7 @@ class _Event(Struct):
 
 _decode_response = msgspec.json.Decoder(_Event).decode
 _fields = msgspec.json.Decoder(Fields)
+_text = msgspec.json.Decoder(str)
 _decode_event = msgspec.json.Decoder(dict[str, Any]).decode
 
 
@@ -46,6 +53,11 @@ class Batch(NamedTuple):
             return self.data
         return self.data.split(_EVENT_END, number - self.first + 1)[-1]
 
+    @property
+    def last_event(self) -> bytes:
+        """The last of the events."""
+        return self.data.removesuffix(_EVENT_END).rpartition(_EVENT_END)[2] + _EVENT_END
+
 
 def unpacked(row: StoredEvents) -> Batch:
     """Stored events as their bytes."""
@@ -61,9 +73,10 @@ def framed(event: Mapping[str, Any], number: int) -> bytes:
 
 
 def events_in(data: bytes) -> Iterator[dict[str, Any]]:
-    """The events of a log, decoded one by one."""
+    """The events of a log, decoded one by one. One that cannot be read is left out: the others must not be
+    lost with it."""
     for block in data.split(_EVENT_END):
-        if block:
+        with contextlib.suppress(msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
             yield _decode_event(block.partition(b"\ndata: ")[2])
 
 
@@ -73,8 +86,8 @@ def response_in(event: bytes) -> Raw:
 
 
 class Rewriter:
-    """Turns the bytes of a stream into numbered events; what is no event is left out, and what follows the
-    end.
+    """Turns the bytes of a stream into numbered events; heartbeats are left out, what follows the end, and
+    what cannot be read: without its end a response is one that was cut off.
 
     ``fields`` replace those of every ``response`` object. ``status`` is how the response ended, once its last
     event has come. The first event of a response that has begun already is left out too.
@@ -101,26 +114,33 @@ class Rewriter:
         return Batch(first, self._number - 1, b"".join(written)) if written else None
 
     def _rewritten(self, name: str, payload: bytes) -> bytes:
-        found = value_of(Raw(payload), _fields) if self.status is None else None
-        if found is None:
-            return b""
-        event: dict[str, Any] = dict(found)
-        kind = _text(event.get("type")) or name
-        if not kind or (kind == "response.created" and self._has_begun):
+        event = None if self.status is not None else _event_in(payload)
+        kind = _kind_of(event, name) if event else ""
+        if event is None or not kind or (kind == "response.created" and self._has_begun):
             return b""
         event = {"type": kind, **{field: value for field, value in event.items() if field != "type"}}
+        if kind in ENDS or not is_null(event.get("response", ABSENT)):
+            response = value_of(event.get("response", ABSENT), _fields)
+            if response is None:
+                return b""
+            status = {"status": raw(ENDS[kind])} if kind in ENDS else {}
+            event["response"] = {**response, **self._fields, **status}
         self.status = ENDS.get(kind)
-        response = value_of(event.get("response", ABSENT), _fields)
-        if response is None and self.status is not None:
-            response = {"object": raw("response"), "status": raw(self.status)}
-        if response is not None:
-            event["response"] = {**response, **self._fields}
         self._number += 1
         return framed(event, self._number - 1)
 
 
-def _text(raw: Raw | None) -> str:
-    try:
-        return msgspec.json.decode(raw, type=str) if raw is not None else ""
-    except msgspec.MsgspecError:
-        return ""
+def _event_in(payload: bytes) -> dict[str, Any] | None:
+    """The fields of an event as it can be stored; None for one that cannot be read."""
+    event = Raw(readable(payload.strip()))
+    return value_of(on_one_line(event), _fields) if first_of(event) == b"{" and is_readable(event) else None
+
+
+def _kind_of(event: Mapping[str, Raw], name: str) -> str:
+    """The type of an event; empty for what is none."""
+    kind = value_of(event.get("type", ABSENT), _text) or name
+    if kind == _DONE:
+        response = value_of(event.get("response", ABSENT), _fields) or {}
+        status = value_of(response.get("status", ABSENT), _text)
+        kind = f"response.{status}" if f"response.{status}" in ENDS else "response.completed"
+    return kind if _KIND.fullmatch(kind) else ""

@@ -14,7 +14,7 @@ from chathub.config import Config
 from chathub.database.database import Database
 from chathub.database.errors import DatabaseUnavailable
 from chathub.database.transaction import Transaction
-from chathub.errors import ChatHubError, Unavailable
+from chathub.errors import ChatHubError, Unavailable, UpstreamFailed
 from chathub.formats.responses.head import ResponseHead
 from chathub.gateway.gateway import Gateway
 from chathub.gateway.request import GatewayRequest
@@ -162,12 +162,14 @@ class ResponseGenerator:
     ) -> None:
         """End a response that is not whole. Where no client has seen anything of it, nothing is kept: its
         client gets the error."""
+        ending = run.ending
+        broke_off = UpstreamFailed("upstream_cut", provider=run.provider)
+        failure = error or (_refusal(ending) if ending else broke_off)
         if run.last < 0 and not run.is_shown:
-            run.fail(error or _refusal(run.ending))
+            run.fail(failure)
             await self._db.write_with_retry(_delete, response_id)
             return
-        failed = _BROKEN if error is None else Ending("failed", error.reason)
-        ending = run.ending or failed
+        ending = ending or Ending("failed", failure.reason)
         head = msgspec.json.decode(beginning.head.response(beginning.new.model, "in_progress"))
         run.add(await self._db.write_with_retry(log.cut, response_id, ending.status, ending.reason, head))
         run.is_over = True

@@ -15,7 +15,7 @@ from chathub.schemas.json import JsonObject
 from chathub.sentences import Reason
 from chathub.stored_responses import places, repeats
 from chathub.stored_responses.events import Batch, events_in, framed, response_in, unpacked
-from chathub.stored_responses.output import Output, ended, incomplete
+from chathub.stored_responses.output import Output, closed, ended
 from chathub.stored_responses.repeats import RequestKey
 from chathub.stored_responses.request import StoredItems
 
@@ -74,7 +74,7 @@ def end(tx: Transaction, response_id: int, batch: Batch, status: str) -> Batch:
     the last one with the whole output."""
     batch = _with_output(tx, response_id, batch)
     append(tx, response_id, batch)
-    ids = map(id_of, items_of(response_in(batch.after(batch.last - 1))))
+    ids = map(id_of, items_of(response_in(batch.last_event)))
     places.remember(tx, response_id, ids, is_output=True)
     tx.run(tx.q.responses.update_status, response_id=response_id, status=status)
     blocks = list(_blocks(tx, response_id))
@@ -87,16 +87,17 @@ def end(tx: Transaction, response_id: int, batch: Batch, status: str) -> Batch:
 def _with_output(tx: Transaction, response_id: int, batch: Batch) -> Batch:
     """The last events, with what the response has said where the last one lacks it: that of a stream which
     broke off, and of some providers."""
-    last = batch.after(batch.last - 1)
+    last = batch.last_event
     if items_of(response_in(last)):
         return batch
     output = Output()
     for each in (*read(tx, response_id), batch):
         output.add(events_in(each.data))
-    if not (said := output.items()):
+    response = closed(output.response())
+    if not response["output"]:
         return batch
     (event,) = events_in(last)
-    event["response"]["output"] = incomplete(said)
+    event["response"] = response
     return batch._replace(data=batch.data.removesuffix(last) + framed(event, batch.last))
 
 
@@ -159,7 +160,7 @@ def response_so_far(tx: Transaction, response_id: int) -> JsonObject:
 def ended_response(tx: Transaction, response_id: int) -> Raw:
     """The response of a log that has ended, as its last event has it; absent for one that was deleted."""
     rows = tx.all(tx.q.responses.get_last_events, response_id=response_id)
-    return response_in(unpacked(rows[0]).after(rows[0].last - 1)) if rows else ABSENT
+    return response_in(unpacked(rows[0]).last_event) if rows else ABSENT
 
 
 def response_of(tx: Transaction, stored: StoredResponse) -> JsonObject | Raw:

@@ -8,12 +8,14 @@ import msgspec
 from msgspec import Raw, Struct
 
 from chathub.errors import BadRequest
-from chathub.formats.client_request import MESSAGES, decode
-from chathub.formats.raw_json import ABSENT, changed, first_of, is_null, items, joined, raw
+from chathub.formats.client_request import MESSAGES, decode, refuse
+from chathub.formats.raw_json import ABSENT, changed, first_of, is_null, items, joined, raw, value_of
+from chathub.formats.responses.content import FIELD
 from chathub.formats.responses.decode_request import decode_fields
 from chathub.formats.responses.references import id_of
 from chathub.schemas.json import JsonObject
 from chathub.schemas.readable import readable
+from chathub.sentences import Reason
 
 # fields that concern only ChatHub: no provider keeps anything, and each one streams
 _OURS = ("store", "background", "previous_response_id")
@@ -30,6 +32,8 @@ class _Fields(Struct):
 
 
 _decode_fields = msgspec.json.Decoder(_Fields).decode
+_any_fields = msgspec.json.Decoder(dict[str, Raw])
+_text = msgspec.json.Decoder(str)
 _decode_items = msgspec.json.Decoder(list[Raw]).decode
 
 
@@ -67,18 +71,27 @@ def body_of(fields: Mapping[str, Raw], history: Sequence[Raw], *, stream: bool) 
     """The body of the request that is generated: with the history before its own input."""
     body = {name: value for name, value in fields.items() if name not in _OURS}
     if history:
-        body["input"] = joined([*history, *own_items(fields)])
+        body[FIELD] = joined([*history, *own_items(fields)])
     return msgspec.json.encode({**body, "stream": stream})
 
 
 def own_items(fields: Mapping[str, Raw]) -> list[Raw]:
-    """The items of a request's input; a text is a message of the user. Another value has none: it is refused
-    when it is decoded."""
-    given = fields.get("input", ABSENT)
+    """The items of a request's input; a text is a message of the user.
+
+    Raises:
+        BadRequest: it is neither, or has too many items.
+    """
+    given = fields.get(FIELD, ABSENT)
     if first_of(given) == b'"':
         content = [{"type": "input_text", "text": given}]
         return [raw({"type": "message", "role": "user", "content": content})]
-    return items(given, MESSAGES) or []
+    if is_null(given):
+        return []
+    if first_of(given) != b"[":
+        refuse(FIELD, "field_wrong_type", expected=[Reason("string"), Reason("array")])
+    if (found := items(given, MESSAGES)) is None:
+        refuse(FIELD, "list_too_long", most=MESSAGES)
+    return found
 
 
 class StoredItems(NamedTuple):
@@ -95,11 +108,11 @@ def packed_items(fields: Mapping[str, Raw], public_id: str) -> StoredItems:
 
 
 def _named(item: Raw, public_id: str, number: int) -> Raw:
-    if first_of(item) != b"{":
+    known = value_of(item, _any_fields)
+    if known is None:
         return item
-    known = msgspec.json.decode(item, type=dict[str, Raw])
-    kind = msgspec.json.decode(known["type"]) if "type" in known else "message"
-    prefix = _IDS.get(kind, "item") if isinstance(kind, str) else "item"
+    kind = value_of(known["type"], _text) if "type" in known else "message"
+    prefix = _IDS.get(kind or "", "item")
     fresh = f"{prefix}_{public_id.removeprefix('resp_')}{number}"
     filled: JsonObject = {"type": "message"} if "type" not in known else {}
     if is_null(known.get("id", ABSENT)):

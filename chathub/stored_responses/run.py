@@ -50,6 +50,12 @@ class StoredRun:
         self._tail: deque[Batch] = deque()
         self._tail_size = 0
 
+    @property
+    def provider(self) -> str:
+        """The name of the provider that was called last."""
+        models = [meter.model for meter in self.request.meters] if self.request else []
+        return models[-1].provider_name if models and models[-1] else ""
+
     # --- its log
 
     def add(self, batch: Batch) -> None:

@@ -16,6 +16,7 @@ from chathub.formats.events import (
     Event,
     Failure,
     Finish,
+    Logprobs,
     OtherChoice,
     Reasoning,
     State,
@@ -787,3 +788,29 @@ def test_random_bytes_are_decoded_without_an_exception(first: bytes, second: byt
     ):
         for event in read(stream) + openai.decode_body(stream):
             f"{event}".encode()
+
+
+# How likely each token was
+
+
+@pytest.mark.parametrize("size", [1, 100_000], ids=["ordinary", "large"])
+@pytest.mark.parametrize("calls", [[], [{"index": 0, "id": "c", "function": {"name": "f"}}]])
+def test_how_likely_the_tokens_are_comes_before_their_text(size: int, calls: list[Any]) -> None:
+    tokens = [{"token": "好", "logprob": -0.5, "bytes": [1] * size, "top_logprobs": []}]
+    told = {"logprobs": {"content": tokens, "refusal": None}}
+    piece = chunk(content="好", tool_calls=calls)
+    piece["choices"][0] |= told
+    message = {"message": {"content": "好", "tool_calls": calls}, "finish_reason": "stop", **told}
+    body = json.dumps({"choices": [message]}).encode()
+    for events in (read(data(piece, chunk("stop")), DONE), openai.decode_body(body)):
+        assert events[1] == Text("好")
+        assert isinstance(events[0], Logprobs) and json.loads(bytes(events[0].tokens)) == tokens
+
+
+@pytest.mark.parametrize(
+    "told", [None, {}, {"content": None}, {"content": {}}, {"tokens": ["a"]}, [], 5, "x"]
+)
+def test_what_says_nothing_of_tokens_is_none(told: Any) -> None:
+    piece = chunk("stop", content="好")
+    piece["choices"][0]["logprobs"] = told
+    assert read(data(piece), DONE) == [Text("好"), Finish("stop")]

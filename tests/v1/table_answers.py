@@ -175,10 +175,7 @@ def _nth(index: int, text: str, finish: str | None = None) -> bytes:
 
 
 def logprobs(cell: Cell) -> str:
-    if cell.client == "responses":
-        cell.ask(top_logprobs=1)
-        return carried(False)
-    if cell.client != "openai":
+    if cell.client not in ("openai", "responses"):
         return without(cell, "logprobs", "top_logprobs")
     if cell.wire_format == "openai":
         token: Fields = {"token": "好", "logprob": -0.5, "bytes": None, "top_logprobs": []}
@@ -188,8 +185,12 @@ def logprobs(cell: Cell) -> str:
         event = {"index": 0, "delta": {"content": "好"}, "finish_reason": None, **told}
         head = {"id": "c1", "object": "chat.completion.chunk", "model": "m"}
         cell.script(body, [data({**head, "choices": [event]}), *reply()])
-    answer = cell.ask(logprobs=True, top_logprobs=1)
-    return carried(cell.body.get("logprobs") is True and answer.logprobs == ["好"])
+    if cell.client == "responses":
+        answer = cell.ask(top_logprobs=1, include=["message.output_text.logprobs"])
+    else:
+        answer = cell.ask(logprobs=True, top_logprobs=1)
+    wanted = [cell.body.get(name) for name in ("logprobs", "top_logprobs")]
+    return carried(wanted == [True, 1] and answer.logprobs == ["好"])
 
 
 ANSWERS: dict[str, Row] = {

@@ -3,12 +3,16 @@
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+import scripted_responses
 from scripted import Provider, Script, without_markers
 from scripted_formats import Call, replying, requests_stream
 from table_programs import Fields, Program, Refused, Reply
 
 # a real model of each format, for what depends on its generation
 MODELS = {"openai": "gpt-5.1", "anthropic": "claude-opus-4-8", "gemini": "gemini-3-pro-preview"}
+# one whose provider has Responses too: the word for that is no format of a provider
+OWN = "responses"
+ALL = MODELS | {OWN: "gpt-5.2"}
 CARRIED, LOST, NONE = "carried", "lost", "—"
 
 
@@ -23,7 +27,11 @@ class Cell(NamedTuple):
 
     def reply(self, text: str = "好", thought: str = "", calls: list[Call] | None = None) -> None:
         """Let the provider reply so."""
-        self.provider.script = replying(self.provider, self.wire_format, text, thought, calls or [])
+        if self.wire_format == OWN:
+            response = scripted_responses.whole(scripted_responses.items(text, calls or []))
+            self.script(response, scripted_responses.stream(response))
+        else:
+            self.provider.script = replying(self.provider, self.wire_format, text, thought, calls or [])
 
     def script(self, whole: dict[str, Any], events: list[bytes]) -> None:
         """Let the provider send this body, or these events."""
@@ -32,8 +40,8 @@ class Cell(NamedTuple):
     def ask(self, *, over: Fields | None = None, **more: Any) -> Reply:
         """Send a request, ``over`` or a message, with more fields."""
         fields = {**(over or self.program.hello()), **more}
-        is_translated = self.program.own_format != self.wire_format
-        return self.program.send(MODELS[self.wire_format], self.streams, fields, is_translated)
+        is_translated = self.program.own_format != ("openai" if self.wire_format == OWN else self.wire_format)
+        return self.program.send(ALL[self.wire_format], self.streams, fields, is_translated)
 
     @property
     def body(self) -> dict[str, Any]:

@@ -20,13 +20,13 @@ def text(words: str) -> Fields:
 
 def images(cell: Cell) -> str:
     """An image as data and one by its address, between two texts."""
-    data, address = _images_in(_format_of(cell))
-    one, two = (_text_of(cell, words) for words in ("one", "two"))
+    data, address = images_in(_format_of(cell))
+    one, two = (text_of(cell, words) for words in ("one", "two"))
     cell.ask(over=cell.program.hello([one, data, two, address]))
     one, two = (
         ({"text": "one"}, {"text": "two"}) if cell.wire_format == "gemini" else map(text, ("one", "two"))
     )
-    data, address = _images_in(cell.wire_format)
+    data, address = images_in(cell.wire_format)
     return carried(_same(cell.parts(), [one, data, two, address]))
 
 
@@ -39,8 +39,8 @@ def cache_markers(cell: Cell) -> str:
             cell.wire_format == "anthropic" and "cache_control" in cell.body["messages"][-1]["content"][-1]
         )
         return "set by ChatHub" if is_marked else NONE
-    marked = {**_text_of(cell, "long"), "cache_control": marker}
-    cell.ask(over=cell.program.hello([marked, _text_of(cell, "short")]))
+    marked = {**text_of(cell, "long"), "cache_control": marker}
+    cell.ask(over=cell.program.hello([marked, text_of(cell, "short")]))
     if cell.wire_format == cell.program.own_format or cell.wire_format == "anthropic":
         return carried(cell.parts(keeps_markers=True)[0].get("cache_control") == marker)
     assert "cache_control" not in json.dumps(cell.body)
@@ -52,12 +52,12 @@ def _format_of(cell: Cell) -> str:
     return "openai" if cell.client == "api" else cell.client
 
 
-def _text_of(cell: Cell, words: str) -> Fields:
+def text_of(cell: Cell, words: str) -> Fields:
     """A text of a client's message."""
     return {"type": "input_text", "text": words} if cell.client == "responses" else text(words)
 
 
-def _images_in(wire_format: str) -> tuple[Fields, Fields]:
+def images_in(wire_format: str) -> tuple[Fields, Fields]:
     if wire_format == "responses":
         urls = (f"data:image/png;base64,{PIXEL}", ADDRESS)
         data, address = ({"type": "input_image", "detail": "auto", "image_url": url} for url in urls)
@@ -84,19 +84,19 @@ def _same(parts: list[Any], wanted: list[Any]) -> bool:
 
 
 def pdf(cell: Cell) -> str:
-    content = [_text_of(cell, "what is it?"), _file_in(_format_of(cell))]
+    content = [text_of(cell, "what is it?"), file_in(_format_of(cell))]
     cell.ask(over=cell.program.hello(content))
     part = cell.parts()[-1]
     if cell.wire_format == "gemini":
         return carried(part == {"inlineData": {"mimeType": "application/pdf", "data": PDF}})
     if cell.wire_format == "anthropic":
-        return carried(part["type"] == "document" and part["source"] == _file_in("anthropic")["source"])
+        return carried(part["type"] == "document" and part["source"] == file_in("anthropic")["source"])
     return carried(
         part["type"] == "file" and part["file"]["file_data"] == f"data:application/pdf;base64,{PDF}"
     )
 
 
-def _file_in(wire_format: str) -> Fields:
+def file_in(wire_format: str) -> Fields:
     if wire_format == "responses":
         data = f"data:application/pdf;base64,{PDF}"
         return {"type": "input_file", "filename": "a.pdf", "file_data": data}
@@ -111,11 +111,16 @@ def audio(cell: Cell) -> str:
         kinds = [block.__annotations__["type"] for block in anthropic.types.ContentBlockParam.__args__]
         assert kinds and not any("audio" in str(kind) for kind in kinds)
         return NONE
-    sound = {"type": "input_audio", "input_audio": {"data": WAVE, "format": "wav"}}
-    cell.ask(over=cell.program.hello([_text_of(cell, "what is it?"), sound]))
+    sound = sound_in()
+    cell.ask(over=cell.program.hello([text_of(cell, "what is it?"), sound]))
     part = cell.parts()[-1]
     if cell.wire_format == "gemini":
         return carried(part == {"inlineData": {"mimeType": "audio/wav", "data": WAVE}})
     if "recording" in part.get("text", ""):
         return "as a text that names it"
     return carried(part == sound)
+
+
+def sound_in() -> Fields:
+    """A recording in a format of OpenAI."""
+    return {"type": "input_audio", "input_audio": {"data": WAVE, "format": "wav"}}

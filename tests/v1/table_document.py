@@ -10,6 +10,11 @@ import documented
 DOCS = Path(__file__).resolve().parent.parent.parent / "docs"
 # clients, in the order of the tables
 CLIENTS = ("openai", "responses", "anthropic", "api")
+# columns: the word for a provider that has Responses too is no format
+COLUMNS = {
+    **{f"`{each}`": each for each in ("openai", "anthropic", "gemini")},
+    **dict.fromkeys(("`openai` with Responses", "有 Responses 的 `openai`"), "responses"),
+}
 # a row's name → its Chinese name
 ROWS = {
     "system": "系统提示词",
@@ -76,12 +81,12 @@ def cells_of(language: Language) -> dict[tuple[str, str, str], str]:
     tables = [
         table
         for table in documented.tables(language.path.read_text("utf-8"))
-        if table.head[1:] == ("`openai`", "`anthropic`", "`gemini`")
+        if table.head[1:4] == ("`openai`", "`anthropic`", "`gemini`")
     ]
     for client, table in zip(CLIENTS, tables, strict=True):
         for first, *cells in table.rows:
             for head, cell in zip(table.head[1:], cells, strict=True):
-                place = names[first], client, head.strip("`")
+                place = names[first], client, COLUMNS[head]
                 assert place not in found, place
                 found[place] = re.sub(r"\s+", " ", cell)
     return found

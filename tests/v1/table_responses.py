@@ -88,6 +88,6 @@ def _reply(response: Any) -> Reply:
         sources=[(note.url, note.title) for part in parts for note in part.annotations],
         files=sum(bool(item.result) for item in images),
         tokens=(usage.input_tokens_details.cached_tokens, usage.output_tokens_details.reasoning_tokens),
-        logprobs=[],
+        logprobs=[each.token for part in parts for each in part.logprobs or []],
         turn=turn,
     )

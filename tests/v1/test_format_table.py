@@ -9,10 +9,12 @@ from conftest import PreparedDatabase
 from documented import codes, endpoints, table
 from gateway import add, token
 from scripted import Provider
+from scripted_formats import replying
 from shared import SharedServer
 from table_answers import ANSWERS
-from table_cells import MODELS, Cell, outcome
+from table_cells import ALL, MODELS, OWN, Cell, outcome
 from table_document import CLIENTS, LANGUAGES, Language, cells_of
+from table_forwarded import FORWARDED
 from table_hub import HubProgram
 from table_programs import Program
 from table_requests import REQUESTS
@@ -23,6 +25,7 @@ ROWS = REQUESTS | ANSWERS
 # row → how a sentence that refuses it names the field
 FIELDS = {"PDF": "[1]", "audio": "[1]", "penalties": "presence_penalty"}
 CELLS = [(row, client, wire_format) for row in ROWS for client in CLIENTS for wire_format in MODELS]
+CELLS += [(row, "responses", OWN) for row in ROWS]
 
 
 @pytest.fixture(scope="module")
@@ -53,6 +56,8 @@ def programs(
         async with shared_server.client() as client:
             for wire_format, name in MODELS.items():
                 await add(client, admin, provider.base_url, wire_format, name, provider=f"of_{wire_format}")
+            own = provider.base_url.replace("/v1", "/own/v1")
+            await add(client, admin, own, "openai", ALL[OWN], provider="of_responses")
             return str(client.make_url("")).rstrip("/"), await token(client, admin)
 
     base_url, key = asyncio.run(prepare())
@@ -77,10 +82,9 @@ def programs(
 def test_cell_says_what_becomes_of_the_feature(
     programs: dict[str, Program], provider: Provider, row: str, client: str, wire_format: str
 ) -> None:
+    tried = (FORWARDED if wire_format == OWN else ROWS)[row]
     whole, streamed = (
-        outcome(
-            ROWS[row], Cell(programs[client], client, wire_format, provider, streams), FIELDS.get(row, row)
-        )
+        outcome(tried, Cell(programs[client], client, wire_format, provider, streams), FIELDS.get(row, row))
         for streams in (False, True)
     )
     assert whole == streamed
@@ -91,6 +95,21 @@ def test_cell_says_what_becomes_of_the_feature(
 @pytest.mark.parametrize("language", LANGUAGES, ids=lambda it: it.name)
 def test_table_has_the_cells_that_are_tried_and_no_others(language: Language) -> None:
     assert sorted(cells_of(language)) == sorted(CELLS)
+
+
+@pytest.mark.parametrize("client", ["openai", "anthropic", "api"])
+def test_only_clients_of_responses_use_those_of_a_provider(
+    programs: dict[str, Program], provider: Provider, client: str
+) -> None:
+    asked = Cell(programs["responses"], "responses", OWN, provider, streams=False)
+    asked.reply()
+    asked.ask()
+    assert asked.body["_path"].endswith("/own/v1/responses")
+    provider.script = replying(provider, "openai", "好")
+    for streams in (False, True):
+        cell = Cell(programs[client], client, OWN, provider, streams)
+        assert cell.ask().texts == ["好"]
+        assert cell.body["_path"].endswith("/own/v1/chat/completions")
 
 
 @pytest.mark.parametrize("wire_format", MODELS)

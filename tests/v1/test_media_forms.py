@@ -275,6 +275,13 @@ async def test_image_edits_as_json_and_as_events(
             "field_case_differs",
         ),
         (form(("model", b"voice", "m.txt"), ("file", b"a", "a")), 400, "field_invalid"),
+        (form(("model", b"voice", None), ("file", b"a", "a"), ("file", b"b", "b")), 400, "field_repeated"),
+        (form(("model", b"voice", None), ("file", b"a", None), ("file", b"b", "b")), 400, "field_repeated"),
+        (
+            form(("model", b"voice", None), ("file", b"a", "a"), ("File", b"b", "b")),
+            400,
+            "field_case_differs",
+        ),
         (form(("model", b"m" * 200_000, None), ("file", b"a", "a")), 400, "field_invalid"),
         (form(*[("a", b"1" * 60_000, None)] * 10), 413, "form_texts_too_large"),
         (form(*[("a", b"", None)] * 129), 400, "form_too_many_parts"),

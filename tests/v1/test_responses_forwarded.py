@@ -315,6 +315,14 @@ async def test_tools_of_the_provider_are_not_for_a_limited_caller(
         ["function", "web_search", "image_generation"] if allows else ["function"]
     )
     assert ("service_tier" in body, "tool_choice" in body) == (allows, allows)
+    # also those that the input brings
+    brought = {"type": "additional_tools", "role": "developer", "tools": [look, {"type": "web_search"}]}
+    await ask(client, made, input=[brought, {"role": "user", "content": "hi"}])
+    kinds = [tool["type"] for tool in sent(provider)["input"][0]["tools"]]
+    assert kinds == (["function", "web_search"] if allows else ["function"])
+    too_many = [{"type": "web_search"}] * 1001
+    answer = await ask(client, made, tools=too_many, status=200 if allows else 400)
+    assert allows or answer["error"]["param"] == "tools"
 
 
 async def test_refused_field_is_left_out_and_that_is_remembered(

@@ -8,7 +8,7 @@ from msgspec import Raw, Struct
 from chathub.formats.anthropic.encode_request import source_of
 from chathub.formats.client_request import MESSAGES, PARTS_OF_ONE
 from chathub.formats.messages import File, Image
-from chathub.formats.raw_json import ABSENT, are_same, changed, items, joined, look
+from chathub.formats.raw_json import ABSENT, changed, look, with_each_raw
 
 # gives what goes in place of a part; None leaves it
 Replace = Callable[[Image | File], Image | File | None]
@@ -46,22 +46,18 @@ def with_replaced(messages: Raw, replace: Replace) -> Raw:
     # most requests have no address: their messages are not taken apart
     if b'"url"' not in bytes(messages):
         return messages
-    found = items(messages, MESSAGES) or []
-    better = [_replaced_in(message, replace) for message in found]
-    return messages if are_same(better, found) else joined(better)
+    return with_each_raw(messages, lambda message: _replaced_in(message, replace), MESSAGES)
 
 
 def _replaced_in(message: Raw, replace: Replace) -> Raw:
     found = look(message, _message)
-    content = _blocks(found.content, replace) if found else None
-    return message if content is None else changed(message, {"content": content})
+    return _with_blocks(message, found.content, replace) if found else message
 
 
-def _blocks(content: Raw, replace: Replace, levels: int = 2) -> Raw | None:
-    """A list of blocks with some replaced, also in a tool's result; None if none is."""
-    found = items(content, PARTS_OF_ONE) or []
-    better = [_replaced(block, replace, levels) for block in found]
-    return None if are_same(better, found) else joined(better)
+def _with_blocks(holder: Raw, content: Raw, replace: Replace, levels: int = 2) -> Raw:
+    """A message, or a tool's result, with some of its blocks replaced."""
+    better = with_each_raw(content, lambda block: _replaced(block, replace, levels), PARTS_OF_ONE)
+    return holder if better is content else changed(holder, {"content": better})
 
 
 def _replaced(block: Raw, replace: Replace, levels: int) -> Raw:
@@ -69,8 +65,7 @@ def _replaced(block: Raw, replace: Replace, levels: int) -> Raw:
     if found is None:
         return block
     if found.type == "tool_result" and levels > 1:
-        content = _blocks(found.content, replace, levels - 1)
-        return block if content is None else changed(block, {"content": content})
+        return _with_blocks(block, found.content, replace, levels - 1)
     source = look(found.source, _source) if found.type in ("image", "document") else None
     if source is None or source.type != "url":
         return block

@@ -25,7 +25,7 @@ from chathub.formats.events import (
 from chathub.formats.failures import error_bodies
 from chathub.formats.openai import state_fields
 from chathub.formats.openai.choice import Choice, Output
-from chathub.formats.openai.plain_chunk import Chunk, decode_chunk
+from chathub.formats.openai.plain_chunk import Chunk, decode_chunk, logprobs_of
 from chathub.formats.openai.sources import LISTS, Citations
 from chathub.formats.stream_decoder import BROKEN, BROKEN_OFF, UNREADABLE_ERRORS, StreamDecoder
 from chathub.schemas.json import JsonObject
@@ -83,6 +83,7 @@ _CHOICE: large_json.Shape = {
     "message": _MESSAGE,
     "delta": _MESSAGE,
     "finish_reason": None,
+    "logprobs": large_json.RAW,
     "usage": None,
     "error": None,
 }
@@ -146,6 +147,8 @@ class Decoder(StreamDecoder):
             if delta.reasoning_content and not self._first.told_field:
                 self._first.told_field = True
                 events.append(State({"field": "reasoning_content"}))
+        if len(choice.logprobs) > 4:  # more than null
+            events += logprobs_of(choice.logprobs)
         if delta.content:
             events.append(Text(delta.content))
             self._has_answer = True
@@ -199,6 +202,7 @@ class Decoder(StreamDecoder):
             self._first_index = index
         if index == self._first_index:
             message = self._message(choice, self._first.has_output or self._has_output)
+            events += logprobs_of(choice.get("logprobs"))
             events += self._counted(self._first.take(message))
             self._has_answer |= self._first.recording.take(message)
             self._citations.take(value, choice, message)

@@ -10,7 +10,7 @@ from chathub.formats.client_request import MESSAGES, PARTS_OF_ONE
 from chathub.formats.messages import Audio, ChatRequest, File, Message, Part
 from chathub.formats.openai.encode_request import left_out
 from chathub.formats.quirks.table import SAMPLING, Quirks
-from chathub.formats.raw_json import ABSENT, are_same, changed, first_of, items, joined, look, raw, value_of
+from chathub.formats.raw_json import ABSENT, changed, first_of, items, look, raw, value_of, with_each_raw
 from chathub.formats.reasoning.effort import smaller_budgets
 from chathub.formats.stand_ins import unknown_block
 
@@ -79,9 +79,9 @@ def with_length(
 
 
 def _with_messages(fields: dict[str, Raw], quirks: Quirks) -> dict[str, Raw]:
-    messages = items(fields.get("messages", ABSENT), MESSAGES) or []
-    better = [_for_provider(each, quirks) for each in messages]
-    return fields if are_same(better, messages) else {**fields, "messages": joined(better)}
+    messages = fields.get("messages", ABSENT)
+    better = with_each_raw(messages, lambda each: _for_provider(each, quirks), MESSAGES)
+    return fields if better is messages else {**fields, "messages": better}
 
 
 def _for_provider(message: Raw, quirks: Quirks) -> Raw:
@@ -93,10 +93,9 @@ def _for_provider(message: Raw, quirks: Quirks) -> Raw:
         changes["role"] = "user"
     elif found.role == "developer" and not quirks.knows_developer:
         changes["role"] = "system"
-    parts = items(found.content, PARTS_OF_ONE) or []
-    better = [_part_for(each, quirks) for each in parts]
-    if not are_same(better, parts):
-        changes["content"] = joined(better)
+    content = with_each_raw(found.content, lambda part: _part_for(part, quirks), PARTS_OF_ONE)
+    if content is not found.content:
+        changes["content"] = content
     return changed(message, changes) if changes else message
 
 

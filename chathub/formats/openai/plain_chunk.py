@@ -3,11 +3,14 @@
 Decoding fails for anything else: one choice only, whose text is a text, no tool calls, images or errors.
 """
 
+import contextlib
 from typing import Annotated, Any
 
 import msgspec
 from msgspec import Meta, Raw, Struct
 
+from chathub.formats.events import Logprobs
+from chathub.formats.raw_json import first_of, raw
 from chathub.schemas.json import JsonObject
 
 # absent, null or an empty list
@@ -39,8 +42,13 @@ class _PlainChoice(Struct, gc=False):
     delta: _Delta | None = None
     message: _Delta | None = None
     finish_reason: str | None = None
+    logprobs: Raw = Raw(b"")
     usage: None = None
     error: None = None
+
+
+class _Logprobs(Struct, gc=False):
+    content: Raw = Raw(b"")
 
 
 class Chunk(Struct, gc=False):
@@ -64,3 +72,14 @@ class Chunk(Struct, gc=False):
 
 
 decode_chunk = msgspec.json.Decoder(Chunk).decode
+_decode_logprobs = msgspec.json.Decoder(_Logprobs).decode
+
+
+def logprobs_of(told: Any) -> list[Logprobs]:
+    """The ``logprobs`` of a choice, decoded or as raw JSON; none where it has no list of them."""
+    if not told:
+        return []
+    with contextlib.suppress(msgspec.MsgspecError, ValueError, RecursionError):
+        content = _decode_logprobs(told if isinstance(told, Raw) else raw(told)).content
+        return [Logprobs(content)] if first_of(content) == b"[" else []
+    return []

@@ -26,6 +26,7 @@ from chathub.formats.raw_json import (
     look,
     raw,
     value_of,
+    with_each_raw,
 )
 
 _ASKING = ("system", "developer", "user")
@@ -122,10 +123,8 @@ def _repaired_message(message: Raw, found: _Message) -> Raw:
             changes["content"] = _NO_TEXT
     if calls == []:
         changes["tool_calls"] = None
-    elif calls:
-        better = [_repaired_call(each) for each in calls]
-        if not are_same(better, calls):
-            changes["tool_calls"] = joined(better)
+    elif (better := with_each_raw(found.tool_calls, _repaired_call, PARTS_OF_ONE)) is not found.tool_calls:
+        changes["tool_calls"] = better
     return changed(message, changes) if changes else message
 
 

@@ -1,6 +1,6 @@
 """Turns the text between ``<think>`` tags into reasoning, in the events of a response."""
 
-from chathub.formats.events import Event, Reasoning, Source, Text, Usage
+from chathub.formats.events import Event, Logprobs, Reasoning, Source, Text, Usage
 from chathub.formats.reasoning.think_tags import ThinkSplitter
 from chathub.formats.sources import moved
 
@@ -32,7 +32,7 @@ class ThinkEvents:
                     self._removed += len(event.text)
                     self._add(splitter.feed(event.text), out)
                 continue
-            if last or type(event) is not Usage:
+            if last or type(event) not in (Usage, Logprobs):
                 # the text that was kept back came before this event
                 self._add(splitter.close(), out)
             splitter.separates |= type(event) is Reasoning

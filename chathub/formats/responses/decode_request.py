@@ -31,6 +31,8 @@ from chathub.schemas.json import JsonObject
 
 Name = Annotated[str, Meta(min_length=1, max_length=NAME_LENGTH)]
 _FORMATS = ("text", "json_object", "json_schema")
+# the word in ``include`` for how likely each token was
+LOGPROBS = "message.output_text.logprobs"
 # what OpenAI keeps for its clients, and only OpenAI can resolve
 _KEPT = ("prompt", "conversation", "previous_response_id")
 
@@ -52,6 +54,7 @@ class _Body(Struct, kw_only=True, frozen=True):
     temperature: float | None = None
     top_p: float | None = None
     top_logprobs: int | None = None
+    include: Any = None
     parallel_tool_calls: bool | None = None
     reasoning: _Reasoning | None = None
     text: _Text | None = None
@@ -71,7 +74,7 @@ class _Head(Struct, frozen=True):
 
 _decode_head = msgspec.json.Decoder(_Head).decode
 _decode_body = msgspec.json.Decoder(_Body).decode
-_KNOWN = Known(*_Body.__struct_fields__, FIELD, "background", "store", "include", "service_tier")
+_KNOWN = Known(*_Body.__struct_fields__, FIELD, "background", "store", "service_tier")
 
 
 def decode_fields(body: bytes) -> dict[str, Raw]:
@@ -104,8 +107,6 @@ def request_of(fields: dict[str, Raw]) -> ClientRequest:
     for name in _KEPT:
         if getattr(decoded, name) is not None:
             refuse(name, "kept_elsewhere", model=decoded.model)
-    if decoded.top_logprobs:
-        refuse("top_logprobs", "field_unsupported", model=decoded.model)
     if is_null(fields.get(FIELD, Raw(b""))):
         refuse(FIELD, "field_required")
     tools, choice = tools_and_choice(tools_in(fields), decoded.tool_choice)
@@ -155,5 +156,12 @@ def _response_format(form: JsonObject | None) -> JsonObject | None:
 
 def _extra(decoded: _Body) -> JsonObject:
     """The fields that Chat Completions have too, and other formats have not."""
-    extra = {"user": decoded.user, "verbosity": decoded.text.verbosity if decoded.text else None}
+    tops = decoded.top_logprobs or None
+    has_logprobs = tops or (isinstance(decoded.include, list) and LOGPROBS in decoded.include)
+    extra = {
+        "user": decoded.user,
+        "verbosity": decoded.text.verbosity if decoded.text else None,
+        "logprobs": True if has_logprobs else None,
+        "top_logprobs": tops,
+    }
     return {name: value for name, value in extra.items() if value is not None}

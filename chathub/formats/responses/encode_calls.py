@@ -2,6 +2,7 @@
 
 import io
 from abc import abstractmethod
+from collections.abc import Callable, Mapping
 
 import msgspec
 from msgspec import Raw
@@ -117,8 +118,9 @@ def _named(tool: KnownTool, call_id: str) -> JsonObject:
     }
 
 
-# the item of a call and how its id begins, by the kind of the tool
-CALLS = {
+Begin = Callable[[EventWriter, int, str, KnownTool, str], CallItem]
+# what begins the item of a call, and how its id begins, by the kind of the tool
+CALLS: Mapping[str, tuple[Begin, str]] = {
     "function": (FunctionCall, "fc"),
     "custom": (CustomCall, "ctc"),
     "tool_search": (SearchCall, "tsc"),

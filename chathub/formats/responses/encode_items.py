@@ -13,6 +13,7 @@ import msgspec
 from msgspec import Raw
 
 from chathub.formats.events import Source
+from chathub.formats.responses.token_logprobs import TokenLogprobs
 from chathub.schemas.json import JsonObject
 
 Named = tuple[str, bytes]
@@ -57,17 +58,17 @@ class NoEvents(EventWriter):
 class GrowingText:
     """A text that is sent in deltas, at a place in the output."""
 
-    def __init__(self, writer: EventWriter, name: str, place: Mapping[str, Any], tail: bytes = b"}") -> None:
+    def __init__(self, writer: EventWriter, name: str, place: Mapping[str, Any]) -> None:
         self._writer = writer
         self._name = name
         self._place = _encode(place)[1:-1] + b',"delta":'
-        self._tail = tail
         self._text = io.StringIO()
 
-    def add(self, text: str) -> None:
+    def add(self, text: str, tail: bytes = b"}") -> None:
+        """``tail`` is what follows the text in the event."""
         if text:
             self._text.write(text)
-            self._writer.send_delta(self._name, self._place, text, self._tail)
+            self._writer.send_delta(self._name, self._place, text, tail)
 
     def whole(self) -> str:
         return self._text.getvalue()
@@ -105,10 +106,17 @@ class MessageItem(OutputItem):
         # where the open part begins in the text of the reply
         self._start = 0
         self._annotations: list[JsonObject] = []
+        self._logprobs = TokenLogprobs()
 
-    def add(self, text: str, at: int, *, is_refusal: bool = False) -> None:
-        """A further piece, which begins ``at`` this code point of the text of the reply."""
-        self._part(at, is_refusal=is_refusal).add(text)
+    def add(self, text: str, at: int, logprobs: Iterable[Raw]) -> None:
+        """A further piece, which begins ``at`` this code point of the text of the reply, and how likely its
+        tokens were."""
+        growing = self._part(at, is_refusal=False)
+        growing.add(text, b',"logprobs":%b}' % self._logprobs.add(logprobs))
+
+    def add_refusal(self, text: str, at: int) -> None:
+        """A further piece of the sentence with which the model declines."""
+        self._part(at, is_refusal=True).add(text)
 
     def annotate(self, sources: Iterable[Source], at: int) -> None:
         """Cite sources in the text, which ends ``at`` this code point of the reply."""
@@ -136,18 +144,18 @@ class MessageItem(OutputItem):
 
     def _begin_part(self, *, is_refusal: bool) -> GrowingText:
         self._is_refusal = is_refusal
-        self._annotations = []
+        self._annotations, self._logprobs = [], TokenLogprobs()
         place = {**self._place, **self._part_number}
         part = self._part_of("", is_refusal=is_refusal)
         self._writer.send("response.content_part.added", {**place, "part": part})
-        if is_refusal:
-            return GrowingText(self._writer, "response.refusal.delta", place)
-        return GrowingText(self._writer, "response.output_text.delta", place, b',"logprobs":[]}')
+        name = "response.refusal.delta" if is_refusal else "response.output_text.delta"
+        return GrowingText(self._writer, name, place)
 
     def _part_of(self, text: str, *, is_refusal: bool) -> JsonObject:
         if is_refusal:
             return {"type": "refusal", "refusal": text}
-        return {"type": "output_text", "text": text, "annotations": self._annotations, "logprobs": []}
+        told = {"annotations": self._annotations, "logprobs": self._logprobs.in_part()}
+        return {"type": "output_text", "text": text, **told}
 
     def _end_part(self) -> None:
         if self._growing is None:
@@ -158,7 +166,9 @@ class MessageItem(OutputItem):
         if self._is_refusal:
             self._writer.send("response.refusal.done", {**place, "refusal": text})
         else:
-            self._writer.send("response.output_text.done", {**place, "text": text, "logprobs": []})
+            self._writer.send(
+                "response.output_text.done", {**place, "text": text, "logprobs": self._logprobs.in_event()}
+            )
         self._writer.send("response.content_part.done", {**place, "part": part})
         self._parts.append(part)
 

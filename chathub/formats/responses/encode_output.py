@@ -77,14 +77,24 @@ class Output:
         self._calls: dict[int, _Call] = {}
         self._call_ids: set[str] = set()
         self._length = 0  # code points of all text
+        self._logprobs: list[Raw] = []  # of the next text
         self._insertions = Insertions()
 
     # --- what is said
 
     def add_text(self, text: str, *, is_refusal: bool = False) -> None:
-        if text:
-            self._message().add(text, self._length, is_refusal=is_refusal)
-            self._length += len(text)
+        if not text:
+            return
+        if is_refusal:
+            self._message().add_refusal(text, self._length)
+        else:
+            logprobs, self._logprobs = self._logprobs, []
+            self._message().add(text, self._length, logprobs)
+        self._length += len(text)
+
+    def add_logprobs(self, tokens: Raw) -> None:
+        """How likely the tokens of the next text are."""
+        self._logprobs.append(tokens)
 
     def add_words(self, text: str) -> None:
         """Add a sentence of ours, which the provider does not count."""
@@ -165,8 +175,8 @@ class Output:
     def _begin_call(self, call: _Call, name: str) -> None:
         index = self._next()
         tool = self._tool_names.find(name)
-        kind, prefix = CALLS[tool.kind]
-        call.item = kind(self.writer, index, self._id(prefix, index), tool, self._call_id(call, index))
+        begin, prefix = CALLS[tool.kind]
+        call.item = begin(self.writer, index, self._id(prefix, index), tool, self._call_id(call, index))
         self._open = call.item
         for arguments in call.waiting:
             call.item.add(arguments)

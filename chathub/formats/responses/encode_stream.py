@@ -17,6 +17,7 @@ from chathub.formats.events import (
     Event,
     Failure,
     Finish,
+    Logprobs,
     Reasoning,
     Source,
     State,
@@ -90,6 +91,8 @@ class Encoder:
                 self._output.add_call(event)
             case State(data):
                 self._output.add_state(data)
+            case Logprobs(tokens):
+                self._output.add_logprobs(tokens)
             case Source():
                 self._output.sources.append(event)
             case Attachment():

@@ -8,7 +8,7 @@ from msgspec import Raw, Struct
 from chathub.formats import request_parts
 from chathub.formats.client_request import MESSAGES, PARTS_OF_ONE
 from chathub.formats.messages import File, Image
-from chathub.formats.raw_json import ABSENT, are_same, changed, items, joined, look, value_of
+from chathub.formats.raw_json import ABSENT, changed, look, value_of, with_each_raw
 
 # gives what goes in place of an image; None leaves it
 Replace = Callable[[Image | File], Image | File | None]
@@ -41,19 +41,17 @@ def with_replaced(input: Raw, replace: Replace) -> Raw:
     # most requests have no image: their items are not taken apart
     if b'"input_image"' not in bytes(input):
         return input
-    found = items(input, MESSAGES) or []
-    better = [_replaced_in(item, replace) for item in found]
-    return input if are_same(better, found) else joined(better)
+    return with_each_raw(input, lambda item: _replaced_in(item, replace), MESSAGES)
 
 
 def _replaced_in(item: Raw, replace: Replace) -> Raw:
     found = look(item, _item)
     changes = {}
     for name in ("content", "output") if found else ():
-        parts = items(getattr(found, name), PARTS_OF_ONE) or []
-        better = [_replaced(part, replace) for part in parts]
-        if not are_same(better, parts):
-            changes[name] = joined(better)
+        parts = getattr(found, name)
+        better = with_each_raw(parts, lambda part: _replaced(part, replace), PARTS_OF_ONE)
+        if better is not parts:
+            changes[name] = better
     return changed(item, changes) if changes else item
 
 

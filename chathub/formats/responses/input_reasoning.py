@@ -6,7 +6,7 @@ from msgspec import Raw, Struct
 from chathub.formats.client_request import MESSAGES
 from chathub.formats.loose_json import as_object
 from chathub.formats.quirks.table import Quirks
-from chathub.formats.raw_json import ABSENT, are_same, changed, first_of, items, joined, look, value_of
+from chathub.formats.raw_json import ABSENT, changed, first_of, look, value_of, with_each_raw
 from chathub.formats.reasoning import seal
 
 
@@ -27,9 +27,7 @@ def for_provider(input: Raw, quirks: Quirks) -> Raw:
     # most requests have no reasoning: their input is not taken apart
     if b'"reasoning"' not in bytes(input):
         return input
-    found = items(input, MESSAGES) or []
-    better = [kept for each in found if (kept := _reasoning(each, quirks)) is not None]
-    return input if are_same(better, found) else joined(better)
+    return with_each_raw(input, lambda item: _reasoning(item, quirks), MESSAGES)
 
 
 def _reasoning(item: Raw, quirks: Quirks) -> Raw | None:

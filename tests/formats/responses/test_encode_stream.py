@@ -25,6 +25,7 @@ from chathub.formats.events import (
     Event,
     Failure,
     Finish,
+    Logprobs,
     OtherChoice,
     Reasoning,
     Source,
@@ -33,6 +34,7 @@ from chathub.formats.events import (
     ToolCallDelta,
     Usage,
 )
+from chathub.formats.raw_json import raw
 from chathub.formats.responses.encode_stream import Encoder
 from chathub.formats.responses.head import ResponseHead
 from chathub.formats.responses.states import model_in, state_in
@@ -293,6 +295,46 @@ def test_an_item_of_the_provider_goes_out_as_it_came() -> None:
     assert output[1] == own and shapes(output[::2]) == [("message", "a"), ("message", "b")]
 
 
+# --- how likely each token was
+
+
+def _token(text: str, **more: Any) -> dict[str, Any]:
+    return {"token": text, "logprob": -0.5, **more}
+
+
+LOGPROBS = [
+    Logprobs(raw(tokens))
+    for tokens in (
+        [_token("你", bytes=None, top_logprobs=[_token("a", bytes=[97]), _token("é")])],
+        [_token("b", bytes=[98], top_logprobs=None, other="x")],
+        [],
+        [{"token": "no number", "logprob": None}],
+        [5],
+    )
+]
+
+
+def test_how_likely_each_token_was_is_told_with_its_text() -> None:
+    events = streamed(LOGPROBS[0], Text("你"), LOGPROBS[1], LOGPROBS[3], Text("b"), Text("c"), Finish("stop"))
+    told = [event["logprobs"] for event in events if event["type"] == "response.output_text.delta"]
+    first = _token("你", top_logprobs=[_token("a"), _token("é")])
+    assert told == [[first], [_token("b", top_logprobs=[])], []]
+    (done,) = [event for event in events if event["type"] == "response.output_text.done"]
+    assert done["logprobs"] == told[0] + told[1]
+    (item,) = items(LOGPROBS[0], Text("你"), LOGPROBS[1], LOGPROBS[3], Text("bc"), Finish("stop"))
+    tops = [_token("a", bytes=[97]), _token("é", bytes=[0xC3, 0xA9])]
+    assert item["content"][0]["logprobs"] == [
+        _token("你", bytes=[0xE4, 0xBD, 0xA0], top_logprobs=tops),
+        _token("b", bytes=[98], top_logprobs=[]),
+    ]
+
+
+def test_each_part_of_a_text_has_its_own_tokens() -> None:
+    (item,) = items(LOGPROBS[0], Text("你"), Text("No.", True), LOGPROBS[1], Text("b"), Finish("stop"))
+    found = [[each["token"] for each in part.get("logprobs", [])] for part in item["content"]]
+    assert found == [["你"], [], ["b"]]
+
+
 # --- states
 
 REDACTED = {"anthropic": {"data": "secret"}}
@@ -445,6 +487,7 @@ _events: st.SearchStrategy[Event] = st.one_of(
     st.builds(Reasoning, _texts),
     _calls,
     st.builds(State, _states),
+    st.sampled_from(LOGPROBS),
     _sources,
     st.builds(Attachment, st.sampled_from(["image/png", "audio/wav"]), st.binary(max_size=4)),
     st.builds(Usage, st.integers(0, 9), st.none() | st.integers(0, 9)),

@@ -8,6 +8,7 @@ import pytest
 from chathub.errors import BadRequest
 from chathub.formats.client_request import ClientRequest
 from chathub.formats.messages import Message, ToolCall
+from chathub.formats.needs import needs_of
 from chathub.formats.responses.client import ResponsesClient
 
 CUSTOM = {"type": "custom", "name": "exec", "description": "d"}
@@ -101,3 +102,19 @@ def test_more_tools_than_a_request_may_have_are_refused() -> None:
     many = [found(*[{"type": "web_search"}] * 1000, call_id=f"c{n}") for n in range(21)]
     with pytest.raises(BadRequest, match="list_too_long"):
         decoded(QUESTION, *many)
+
+
+@pytest.mark.parametrize(
+    ("items", "tools", "needed"),
+    [
+        ([found(PLAIN)], [], True),
+        ([{"type": "additional_tools", "tools": [INNER]}], [], True),
+        ([], [{"type": "tool_search", "execution": "client"}], True),
+        ([], [{"type": "tool_search"}, {"type": "web_search"}], False),
+        ([found({"type": "web_search"})], [], False),
+    ],
+)
+def test_model_must_call_tools_that_the_client_runs(items: list[Any], tools: list[Any], needed: bool) -> None:
+    body = {"model": "m", "input": [QUESTION, *items], "tools": tools}
+    fields = ResponsesClient(msgspec.json.encode(body)).fields
+    assert needs_of(fields, "responses").tools is needed
