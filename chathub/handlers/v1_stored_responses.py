@@ -133,7 +133,7 @@ def _query(request: web.Request, kind: type[T]) -> T:
 async def _whole(request: web.Request, stored: StoredResponse, run: StoredRun | None = None) -> web.Response:
     if run is not None and run.error is not None:
         raise run.error
-    return json_response(await request.app[STORED_RESPONSES].response(stored))
+    return json_response(await request.app[STORED_RESPONSES].response(request[CALLER], stored))
 
 
 async def _follow(request: web.Request, stored: StoredResponse, after: int) -> web.StreamResponse:
