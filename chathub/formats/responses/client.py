@@ -25,7 +25,6 @@ class ResponsesClient(ForwardedClient):
         BadRequest: the body is no such request.
     """
 
-    requests_media = False
     _tool_names: ToolNames | None = None
 
     def __init__(self, body: bytes, find: Callable[[str], bytes | None] = lambda _: None) -> None:
