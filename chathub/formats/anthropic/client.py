@@ -22,6 +22,7 @@ from chathub.formats.client_format import ClientFormat, Recall
 from chathub.formats.client_request import ClientRequest
 from chathub.formats.events import Event
 from chathub.formats.messages import ChatRequest, Endpoint, UpstreamRequest
+from chathub.formats.named_events import FramedEncoder, framed
 from chathub.formats.quirks.table import Quirks
 from chathub.schemas.readable import readable
 
@@ -77,32 +78,15 @@ class AnthropicClient(ClientFormat):
         return described(fields, stream=self.stream)
 
     def stream_of(self, body: bytes) -> bytes:
-        return _framed(events_of(body))
+        return framed(events_of(body))
 
     def completed(
         self, fields: Mapping[str, Raw], model: str, quirks: Quirks, recall: Recall
     ) -> Mapping[str, Raw]:
         return completed(fields, model, quirks, recall)
 
-    def encoder(self, model: str, prompt_tokens: int) -> "_EventEncoder":
-        return _EventEncoder(Encoder(model, self._id, prompt_tokens))
+    def encoder(self, model: str, prompt_tokens: int) -> FramedEncoder:
+        return FramedEncoder(Encoder(model, self._id, prompt_tokens))
 
     def encode_body(self, events: list[Event], model: str) -> bytes:
         return encode_body(events, model, self._id)
-
-
-class _EventEncoder:
-    """Named events as they go over the wire."""
-
-    def __init__(self, encoder: Encoder) -> None:
-        self._encoder = encoder
-
-    def feed(self, events: list[Event]) -> bytes:
-        return _framed(self._encoder.feed(events))
-
-    def end(self) -> bytes:
-        return _framed(self._encoder.end())
-
-
-def _framed(events: list[tuple[str, bytes]]) -> bytes:
-    return b"".join([b"event: %b\ndata: %b\n\n" % (name.encode(), payload) for name, payload in events])
