@@ -13,12 +13,13 @@ import msgspec
 from msgspec import Raw
 
 from chathub.formats import forwarding, urls
+from chathub.formats.client_format import addressed_parts
 from chathub.formats.messages import ChatRequest, Endpoint, Message, UpstreamRequest
 from chathub.formats.openai.encode_request import headers as headers_of
 from chathub.formats.openai.encode_request import left_out
 from chathub.formats.quirks.table import SAMPLING, Quirks
 from chathub.formats.raw_json import ABSENT, raw, value_of
-from chathub.formats.responses.input_addresses import parts_by_address
+from chathub.formats.responses.input_addresses import replace_parts
 from chathub.formats.responses.input_reasoning import for_provider
 
 # a text in the last event of a stream, in the first ones, and nowhere else; and the last event of a whole one
@@ -78,5 +79,5 @@ def described(fields: Mapping[str, Raw], *, stream: bool) -> ChatRequest:
         for name, value in fields.items()
         if name != "input" and memoryview(value).nbytes <= _SHORT
     }
-    images = parts_by_address(fields.get("input", ABSENT))
+    images = addressed_parts(fields.get("input", ABSENT), replace_parts)
     return ChatRequest("", "", [Message("user", [*images])], stream=stream, extra=short)
