@@ -125,7 +125,7 @@ ROUTES = (
     Route("DELETE", "/v1/responses/{response_id}", v1_stored_responses.delete, V1),
     Route("POST", "/v1/responses/{response_id}/cancel", v1_stored_responses.cancel, V1),
     Route("GET", "/v1/responses/{response_id}/input_items", v1_stored_responses.list_input_items, V1),
-    Route("POST", "/v1/embeddings", v1.embeddings, V1),
+    Route("POST", "/v1/embeddings", v1_media.embed, V1),
     Route("POST", "/v1/completions", v1_media.complete, V1),
     Route("POST", "/v1/images/generations", v1_media.generate_images, V1),
     Route("POST", "/v1/rerank", v1_media.rerank, V1),

@@ -90,6 +90,7 @@ _ROWS: dict[str, tuple[str, list[tuple[object, ...]]]] = {
         "id, public_id, user_id, previous_id, depth, model, status, is_background, created_at, input",
         [(1, "a", 1, None, 0, "m", "completed", 0, 1, b"i"), (2, "b", 1, 1, 1, "m", "failed", 1, 1, b"i")],
     ),
+    "response_items": ("user_id, digest, response_id, is_output", [(1, 5, 1, 1), (1, 6, 2, 0)]),
     "response_events": ("response_id, first, last, data", [(1, 0, 5, b"e"), (2, 0, 5, b"e")]),
     "deleted_conversations": ("user_id, public_id, deleted_at", [(1, "gone", 1)]),
     "verification_codes": ("email_key, network, digest, expires_at", [("a@b.c", "n", "d", 9)]),

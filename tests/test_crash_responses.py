@@ -1,20 +1,24 @@
 """ChatHub as a killed process while a stored response is generated: what its client saw is on disk."""
 
+import asyncio
 import json
 import re
 import signal
 import sqlite3
+import time
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from aiohttp import ClientSession
-from crashes import Dictation, again, ready
+from crashes import Dictation, again, ready, within
 from processes import ChatHub
-from scripted import Provider
-from stored import PATH, lacking
+from scripted import Provider, chunk, reply
+from stored import PATH, lacking, storage_in
 
-BODY = {"model": "test-model", "input": "hi", "background": True, "stream": True}
+STORED = {"model": "test-model", "input": "hi", "store": True}
+BODY = STORED | {"background": True, "stream": True}
 
 
 def numbers_in(stream: bytes) -> list[int]:
@@ -63,15 +67,8 @@ async def test_a_killed_server_resumes_every_event_that_its_client_saw(
         assert stats["today"]["requests"] == 1
     with closing(sqlite3.connect(database)) as connection:
         assert connection.execute("SELECT count(*) FROM reservations").fetchone() == (0,)
-        used, input = (
-            connection.execute(query).fetchone()[0]
-            for query in (
-                "SELECT sum(storage_used) FROM users",
-                "SELECT (SELECT sum(length(input)) FROM responses)"
-                " + (SELECT sum(length(data)) FROM response_events)",
-            )
-        )
-        assert used == input
+        used, stored = storage_in(connection)
+        assert used == stored
 
 
 async def test_a_server_that_ends_keeps_the_text_so_far(database: Path, provider: Provider) -> None:
@@ -90,3 +87,89 @@ async def test_a_server_that_ends_keeps_the_text_so_far(database: Path, provider
         client, admin = await again(hub)
         id = re.findall(rb"resp_[0-9a-f]{48}", seen)[0].decode()
         assert await whole(client, admin, id) == seen
+
+
+def stalling(provider: Provider, *texts: str) -> None:
+    """The provider says some texts, and nothing more."""
+    provider.script = lacking(provider.stream([chunk(each) for each in texts], stall_after=len(texts)))
+
+
+async def test_shutdown_lets_a_response_that_ends_in_time_finish(database: Path, provider: Provider) -> None:
+    provider.script = lacking(provider.stream(reply("前", "后"), stall_after=1))
+    async with ChatHub(database, CHATHUB_DRAIN_SECONDS="60") as hub:
+        client, admin = await ready(hub, provider)
+        waits = asyncio.ensure_future(client.post(PATH, json=STORED, headers=admin))
+        body = STORED | {"background": True}
+        queued = await (await client.post(PATH, json=body, headers=admin)).json()
+        await within(30, partial(_said, client, admin, queued["id"]))
+        hub.signal(signal.SIGTERM)
+        await within(30, partial(_refuses, client, admin))
+        provider.gate.set()
+        answer = await waits
+        assert answer.status == 200 and (await answer.json())["status"] == "completed"
+        assert await hub.ended() == 0
+    async with ChatHub(database) as hub:
+        client, admin = await again(hub)
+        found = await (await client.get(f"{PATH}/{queued['id']}", headers=admin)).json()
+        assert found["status"] == "completed"
+
+
+async def _said(client: ClientSession, headers: dict[str, str], id: str) -> bool:
+    """Whether a response has said something."""
+    return bool((await (await client.get(f"{PATH}/{id}", headers=headers)).json())["output"])
+
+
+async def _refuses(client: ClientSession, headers: dict[str, str]) -> bool:
+    """Whether the server begins no response any more."""
+    async with client.post(PATH, json=STORED | {"background": True}, headers=headers) as response:
+        return response.status == 503
+
+
+async def test_shutdown_tells_who_waits_how_far_a_response_came(database: Path, provider: Provider) -> None:
+    async with ChatHub(database, CHATHUB_DRAIN_SECONDS="0.2") as hub:
+        client, admin = await ready(hub, provider)
+        provider.script = lacking(provider.hang())
+        silent = asyncio.ensure_future(client.post(PATH, json=STORED, headers=admin))
+        await within(30, partial(_asked, provider, 2))
+        stalling(provider, "前")
+        spoken = asyncio.ensure_future(client.post(PATH, json=STORED, headers=admin))
+        queued = await (await client.post(PATH, json=STORED | {"background": True}, headers=admin)).json()
+        await within(30, partial(_said, client, admin, queued["id"]))
+        hub.signal(signal.SIGTERM)
+        # nothing had come: its client may send it again
+        refused = await silent
+        assert refused.status == 503 and "Retry-After" in refused.headers
+        failed = await (await spoken).json()
+        assert failed["status"] == "failed" and failed["output"][0]["content"][0]["text"] == "前"
+        assert await hub.ended(30) == 0
+        assert "Traceback" not in hub.errors
+    with closing(sqlite3.connect(database)) as connection:
+        assert connection.execute("SELECT status FROM responses").fetchall() == [("failed",), ("failed",)]
+        assert connection.execute("SELECT count(*) FROM reservations").fetchone() == (0,)
+
+
+async def _asked(provider: Provider, times: int) -> bool:
+    return len(provider.bodies) >= times
+
+
+async def test_shutdown_does_not_wait_for_a_database_that_is_locked(
+    database: Path, provider: Provider
+) -> None:
+    stalling(provider, "前")
+    async with ChatHub(database, CHATHUB_DRAIN_SECONDS="0.2") as hub:
+        client, admin = await ready(hub, provider)
+        queued = await (await client.post(PATH, json=STORED | {"background": True}, headers=admin)).json()
+        await within(30, partial(_said, client, admin, queued["id"]))
+        with closing(sqlite3.connect(database, isolation_level=None)) as other:
+            other.execute("BEGIN IMMEDIATE")
+            began = time.monotonic()
+            hub.signal(signal.SIGTERM)
+            assert await hub.ended(30) == 0
+            assert time.monotonic() - began < 15
+        assert "Traceback" not in hub.errors
+    async with ChatHub(database) as hub:
+        client, admin = await again(hub)
+        found = await (await client.get(f"{PATH}/{queued['id']}", headers=admin)).json()
+        assert found["status"] == "failed" and found["output"][0]["content"][0]["text"] == "前"
+        log = await whole(client, admin, queued["id"])
+        assert numbers_in(log) == list(range(len(numbers_in(log))))

@@ -21,6 +21,7 @@ CHINESE = re.compile("[\u3000-\u303f\u4e00-\u9fff\uff01-\uff60]")
 ELSEWHERE = {
     "chat/settle.py",  # the text that the page itself shows after its stop button
     "formats/failures/words.py",  # words of Chinese providers
+    "formats/quirks/passages.py",  # quotation marks
     "formats/quirks/refusal_phrases.py",
     "formats/responses/lacking.py",  # words of Chinese providers
     "formats/reasoning/think_tags.py",  # quotation marks

@@ -5,9 +5,10 @@ JSON parsers differ: some use the first of two equal names, some the last, and G
 """
 
 import re
+from typing import Any
 
 import msgspec
-from msgspec import Raw, UnsetType
+from msgspec import UNSET, Raw, UnsetType
 
 from chathub.errors import BadRequest
 from chathub.formats.client_request import decode, refuse
@@ -17,6 +18,8 @@ from chathub.schemas.bounds import has_too_many_values
 _SMALL = 64 * 1024
 _MOST_OTHERS = 1024 * 1024
 _MOST_FIELDS = 1000
+# the fields that may be long
+_LONG = ("messages", "input", "system", "prompt", "documents")
 # characters of a field's name that are repeated in an error
 _SHOWN = 100
 
@@ -26,24 +29,16 @@ _decode_fields = msgspec.json.Decoder(dict[str, Raw]).decode
 _decode_name = msgspec.json.Decoder(str).decode
 
 
-class _Bulk(msgspec.Struct):
-    """The fields that may be long."""
-
-    messages: Raw | UnsetType = msgspec.UNSET
-    input: Raw | UnsetType = msgspec.UNSET
-    system: Raw | UnsetType = msgspec.UNSET
-    prompt: Raw | UnsetType = msgspec.UNSET
-    documents: Raw | UnsetType = msgspec.UNSET
-
-
-_decode_bulk = msgspec.json.Decoder(_Bulk).decode
-
-
 class Known:
-    """The names of fields that ChatHub reads, and names that another parser may read as one of them."""
+    """The names of fields that ChatHub reads, and names that another parser may read as one of them; ``long``
+    are those that may be long."""
 
-    def __init__(self, *names: str) -> None:
+    def __init__(self, *names: str, long: tuple[str, ...] = _LONG) -> None:
         self._names = frozenset(names)
+        self.long = long
+        fields = [(name, Raw | UnsetType, UNSET) for name in long]
+        bulk: type[Any] = msgspec.defstruct("Bulk", fields)
+        self.decode_bulk = msgspec.json.Decoder(bulk).decode
         # letters fold as in Unicode: some parsers read the Kelvin sign as a k, and the long s as an s
         self._folded = {name.casefold(): name for name in names}
 
@@ -63,7 +58,7 @@ def fields_of(body: bytes, known: Known) -> dict[str, Raw]:
     if has_too_many_values(body):
         raise BadRequest("too_many_values")
     if len(body) > _SMALL:
-        _check_size(body)
+        _check_size(body, known)
     fields = decode(_decode_fields, body)
     if len(fields) > _MOST_FIELDS:
         raise BadRequest("too_many_fields", most=_MOST_FIELDS)
@@ -75,13 +70,13 @@ def fields_of(body: bytes, known: Known) -> dict[str, Raw]:
     return fields
 
 
-def _check_size(body: bytes) -> None:
+def _check_size(body: bytes, known: Known) -> None:
     """Check the size before decoding: a million short fields would take fifty times their bytes."""
-    bulk = decode(_decode_bulk, body)
-    long = [getattr(bulk, name) for name in bulk.__struct_fields__]
-    besides = len(body) - sum(memoryview(raw).nbytes for raw in long if raw is not msgspec.UNSET)
+    bulk = decode(known.decode_bulk, body)
+    long = [getattr(bulk, name) for name in known.long]
+    besides = len(body) - sum(memoryview(raw).nbytes for raw in long if raw is not UNSET)
     if besides > _MOST_OTHERS:
-        raise BadRequest("other_fields_too_large", fields=list(bulk.__struct_fields__), most=_MOST_OTHERS)
+        raise BadRequest("other_fields_too_large", fields=list(known.long), most=_MOST_OTHERS)
 
 
 def _repeated(body: bytes, fields: dict[str, Raw]) -> str | None:

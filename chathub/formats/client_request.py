@@ -135,6 +135,17 @@ def messages_of(raw: Raw, decoder: Callable[[bytes | Raw], T], field: str = "mes
         yield decode(decoder, item, f"{field}[{number}]")
 
 
+def count_items(raw: Raw, most: int, field: str) -> int:
+    """How many items a list has, without building them.
+
+    Raises:
+        BadRequest: no list, or too many.
+    """
+    if has_more(raw, most):
+        refuse(field, "list_too_long", most=most)
+    return len(decode(_decode_items, raw, field))
+
+
 def _check_lists(item: Raw, place: str, levels: int = 2) -> None:
     """Check the lists in a large message, and in its blocks, before they are decoded."""
     if memoryview(item).nbytes <= _SMALL or bytes(memoryview(item)[:1]) != b"{":

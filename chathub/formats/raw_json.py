@@ -17,6 +17,8 @@ _OTHERS = 256 * 1024
 
 # bytes of a value that is decoded at once
 _SHORT = 256 * 1024
+# levels of nesting that are left for the objects around a value, and for the calls that lead to a decoder
+_ROOM = 200
 
 T = TypeVar("T")
 S = TypeVar("S", bound=Struct)
@@ -91,6 +93,26 @@ def is_all(value: Raw, decoder: msgspec.json.Decoder[Any]) -> bool:
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         return False
     return True
+
+
+def is_readable(value: Raw) -> bool:
+    """Whether all of a value can be decoded, and also encoded again inside of other objects: a number may be
+    too large for that, a text be no UTF-8, and a list be too deep."""
+    text = bytes(value)
+    if text.count(b"[") + text.count(b"{") > _ROOM:
+        text = b"[" * _ROOM + text + b"]" * _ROOM
+    try:
+        _any.decode(text)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return False
+    return True
+
+
+def on_one_line(value: Raw) -> Raw:
+    """A value as it was written, but without line ends: an event of a stream ends there."""
+    written = bytes(value)
+    is_one_line = b"\n" not in written and b"\r" not in written
+    return value if is_one_line else Raw(msgspec.json.format(written, indent=-1))
 
 
 def with_each_raw(value: Raw, change: Callable[[Raw], Raw | None], most: int) -> Raw:

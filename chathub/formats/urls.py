@@ -60,11 +60,6 @@ def responses_url(base_url: str) -> str:
     return _join(parts, root + "/responses")
 
 
-def embeddings_url(base_url: str) -> str:
-    """The URL of embeddings. Raises ``ValueError``."""
-    return url_of(base_url, "/embeddings")
-
-
 def url_of(base_url: str, path: str) -> str:
     """The URL of any other path of OpenAI's API. Raises ``ValueError``."""
     parts, root = _parts_and_root(base_url)

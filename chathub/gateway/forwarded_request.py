@@ -30,19 +30,20 @@ class ForwardedRequest(Struct, frozen=True):
 
     def sending(self, endpoint: Endpoint, fetched: Fetched) -> Sending:
         """The request for an endpoint; ``fetched`` has what is fetched for it."""
-        without_extras = self.client_format.without_extras
-        fields = forwardable(self.request, self.candidate, self.client_format.fields, without_extras)
         return Sending(
             self.candidate.model.upstream_name,
             self.request.user_id,
-            partial(self._encode, fields, endpoint, fetched),
-            lambda: self.client_format.described(fields),
+            partial(self._encode, endpoint, fetched),
+            lambda: self.client_format.described(self._forwardable()),
         )
 
-    async def _encode(
-        self, fields: Mapping[str, Raw], endpoint: Endpoint, fetched: Fetched, quirks: Quirks
-    ) -> UpstreamRequest:
+    def _forwardable(self) -> Mapping[str, Raw]:
+        without_extras = self.client_format.without_extras
+        return forwardable(self.request, self.candidate, self.client_format.fields, without_extras)
+
+    async def _encode(self, endpoint: Endpoint, fetched: Fetched, quirks: Quirks) -> UpstreamRequest:
         size = len(self.client_format.body)
+        fields = await self.offload.run(size, self._forwardable)
         if parts := await self.offload.run(size, self.client_format.parts_by_address, fields):
             asked = ChatRequest("", "", [Message("user", parts)])
             fetches = partial(format_named(endpoint.wire_format).fetches, quirks=quirks)

@@ -7,17 +7,18 @@ import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
 
+from msgspec.structs import replace
+
 from chathub.accounts.caller import Caller
 from chathub.billing.token_weights import TokenWeights
 from chathub.config import Config
-from chathub.errors import BadRequest, NotFound, UnknownModel
+from chathub.errors import NotFound, UnknownModel
 from chathub.formats.affinity_hints import hint_of
 from chathub.formats.client_format import ClientFormat, most_counts
 from chathub.formats.events import Failure
 from chathub.formats.messages import Endpoint
 from chathub.formats.needs import needs_of
 from chathub.formats.openai.media.request import MediaRequest
-from chathub.gateway.embeddings import EmbeddingExchange, EmbeddingRequest
 from chathub.gateway.exchange import Exchange
 from chathub.gateway.failures import error_for, public_failure
 from chathub.gateway.item_memory import ItemMemory
@@ -143,44 +144,19 @@ class Gateway:
             recall = partial(self._thoughts.completed, caller.id)
             return await self._token_counts.count(request, client_format, headers, recall)
 
-    async def embed(self, caller: Caller, request: EmbeddingRequest, sink: Sink) -> bytes:
-        """The provider's response to a request for embeddings; ``sink`` gets its headers.
-
-        Raises:
-            ChatHubError: the request failed.
-        """
-        candidates = self._resolve(caller, request.model, Requirements(embeddings=True))
-        able = [each for each in candidates.in_order if each.endpoints[0].wire_format == "openai"]
-        if not able:
-            raise BadRequest("embeddings_unsupported", model=request.model)
-        metered = self._metering.metered(caller, candidates, "embedding", prompt=request.longest, requested=0)
-        async with metered as gateway_request:
-            exchange = EmbeddingExchange(self._client, gateway_request, able[0], request, sink)
-            work = self._embedded(exchange, gateway_request, able)
-            return await gateway_request.attend(work, sink, self._registry.usage_seconds)
-
-    async def _embedded(
-        self, exchange: EmbeddingExchange, request: GatewayRequest, able: list[Candidate]
-    ) -> bytes:
-        report = self._key_reports.for_request(request.user_id, request.candidates)
-        failure = await failover.run(able, exchange.prepare, report)
-        if failure is not None:
-            raise error_for(failure, exchange.candidate, request.endpoint)
-        return exchange.body
-
     async def forward_media(self, caller: Caller, media: MediaRequest, sink: DroppableSink) -> MediaExchange:
-        """Forward a request for media. A stream goes to the sink, a whole response is in the exchange.
+        """Forward a request as it is. A stream goes to the sink, a whole response is in the exchange.
 
         Raises:
             ChatHubError: the request failed before anything was sent.
             ConnectionError: the client left.
         """
-        candidates = self._resolve(
-            caller, media.model, Requirements(types=media.model_types, units=media.most)
-        )
-        able = [each for each in candidates.in_order if each.endpoints[0].wire_format == "openai"]
+        needs = Requirements(types=media.model_types, falls_back=media.falls_back, units=media.most)
+        candidates = self._resolve(caller, media.model, needs)
+        able = tuple(each for each in candidates.in_order if each.endpoints[0].wire_format == "openai")
         if not able:
-            raise BadRequest("model_without_path", model=media.model, path=f"/v1{media.path}")
+            raise media.unsupported
+        candidates = replace(candidates, in_order=able)
         counts_tokens = media.most is None or any(each.model.prices.has_any for each in able)
         metered = self._metering.metered(
             caller,
@@ -190,20 +166,21 @@ class Gateway:
             requested=media.requested if counts_tokens else 0,
             choices=media.choices,
             units=media.most,
+            is_fixed=not media.takes_cap,
         )
         async with metered as request:
             limit = self._config.reply_characters
             exchange = MediaExchange(self._client, request, able[0], media, sink, limit)
-            work = self._transferred(exchange, request, able, sink)
+            work = self._transferred(exchange, request, sink)
             return await request.attend(work, sink, self._registry.usage_seconds)
 
     async def _transferred(
-        self, exchange: MediaExchange, request: GatewayRequest, able: list[Candidate], sink: DroppableSink
+        self, exchange: MediaExchange, request: GatewayRequest, sink: DroppableSink
     ) -> MediaExchange:
         report = self._key_reports.for_request(request.user_id, request.candidates)
         try:
             async with asyncio.timeout(self._config.reply_seconds):
-                failure = await failover.run(able, exchange.prepare, report)
+                failure = await failover.run(request.candidates.in_order, exchange.prepare, report)
         except TimeoutError:
             failure = Failure.found("reply_took_too_long", kind="timeout")
         if failure is not None and not sink.has_begun:

@@ -1,4 +1,4 @@
-"""The items of replies of Responses, for clients that refer to them although nothing is stored."""
+"""The items of replies of Responses, for clients that refer to them although these are not stored."""
 
 import time
 from collections import OrderedDict
@@ -21,9 +21,10 @@ _Key = tuple[int, str]
 
 
 class _Remembered(Struct):
-    """An item; ``at`` is when it was needed last."""
+    """An item of a reply of a model; ``at`` is when it was needed last."""
 
     at: float
+    model: str
     item: bytes
 
 
@@ -39,21 +40,27 @@ class ItemMemory:
     def __len__(self) -> int:
         return len(self._items)
 
-    def remember(self, user_id: int, items: Iterable[Raw]) -> None:
-        """Remember the items of a reply."""
+    def remember(self, user_id: int, model: str, items: Iterable[Raw]) -> None:
+        """Remember the items of a reply; ``model`` is the name that was requested."""
         for item in items:
             if (item_id := id_of(item)) and memoryview(item).nbytes <= _LONGEST:
                 self._forget((user_id, item_id))
-                self._items[user_id, item_id] = _Remembered(self._clock(), bytes(item))
+                self._items[user_id, item_id] = _Remembered(self._clock(), model, bytes(item))
                 self._bytes += memoryview(item).nbytes + _PER_ITEM
         while self._items and (len(self._items) > MOST_ITEMS or self._bytes > MOST_BYTES or self._is_old()):
             self._forget(next(iter(self._items)))
 
-    def find(self, user_id: int, item_id: str) -> bytes | None:
-        """An item of a reply to the user; None if it is not remembered."""
+    def find(
+        self, user_id: int, ids: Iterable[str], may_read: Callable[[str], bool] = lambda _: True
+    ) -> dict[str, bytes]:
+        """The items of replies to the user that are remembered, by id, but for those of models that may not
+        be read."""
+        return {each: item for each in ids if (item := self._item(user_id, each, may_read)) is not None}
+
+    def _item(self, user_id: int, item_id: str, may_read: Callable[[str], bool]) -> bytes | None:
         known = self._items.get((user_id, item_id))
         now = self._clock()
-        if known is None or now - known.at >= SECONDS:
+        if known is None or now - known.at >= SECONDS or not may_read(known.model):
             return None
         known.at = now
         self._items.move_to_end((user_id, item_id))

@@ -2,6 +2,7 @@
 edited images whole or as events."""
 
 import re
+from contextlib import AbstractAsyncContextManager
 from functools import partial
 
 import aiohttp
@@ -10,9 +11,10 @@ from chathub.formats import sse
 from chathub.formats.events import Failure, Units, Usage
 from chathub.formats.failures import error_bodies
 from chathub.formats.masking import StreamMask
-from chathub.formats.messages import Endpoint
+from chathub.formats.messages import Endpoint, UpstreamRequest
 from chathub.formats.openai.media.request import MediaRequest
 from chathub.formats.passed_headers import passed_headers
+from chathub.formats.quirks.table import Quirks
 from chathub.formats.stream_decoder import EMPTY
 from chathub.gateway.failures import public_failure, without_secrets
 from chathub.gateway.piping import pipe, without_key
@@ -21,9 +23,10 @@ from chathub.gateway.sink import DroppableSink
 from chathub.gateway.usage_meter import UsageMeter
 from chathub.providers.candidates import Candidate
 from chathub.upstream import http
-from chathub.upstream.client import AttemptFailed, Client
+from chathub.upstream.client import AttemptFailed, Client, Sending
 from chathub.upstream.failover import Trial
 from chathub.upstream.network_failures import TROUBLE, network_failure
+from chathub.upstream.payloads import WhenSent
 from chathub.upstream.read_response import decoded, failure_in
 
 # media types that go on to a program as they are: none that a browser would run
@@ -79,25 +82,37 @@ class MediaExchange:
         return Trial(meter, partial(self._attempt, meter))
 
     async def _attempt(self, meter: MediaMeter, endpoint: Endpoint) -> Failure | None:
-        async with self._client.lease(endpoint) as leased:
-            model = self.candidate.model
-            takes_extras = self._request.takes_extras(model)
-            sent = self._media.upstream(
-                leased, model.upstream_name, takes_extras=takes_extras, cap=self._request.reply_cap
-            )
-            async with self._client.raw(leased, sent, partial(self._mark_sent, meter)) as response:
-                self._sink.headers = without_secrets(passed_headers(response.headers), [leased.api_key])
-                if self._media.is_binary and not response.content_type.endswith("json"):
-                    return await self._pass_on(meter, response, leased)
-                first = await http.first_bytes(response)
-                if isinstance(first, Failure):
-                    return first
-                if self._media.streams and _is_stream(response, first):
-                    return await self._pass_events(meter, response, first, leased)
-                failure = await self._read_whole(meter, response, first)
-                if failure is not None:
-                    raise AttemptFailed(failure)
+        async with (
+            self._client.lease(endpoint) as leased,
+            self._send(leased, partial(self._mark_sent, meter)) as response,
+        ):
+            self._sink.headers = without_secrets(passed_headers(response.headers), [leased.api_key])
+            if self._media.is_binary and not response.content_type.endswith("json"):
+                return await self._pass_on(meter, response, leased)
+            first = await http.first_bytes(response)
+            if isinstance(first, Failure):
+                return first
+            if self._media.streams and _is_stream(response, first):
+                return await self._pass_events(meter, response, first, leased)
+            failure = await self._read_whole(meter, response, first)
+            if failure is not None:
+                raise AttemptFailed(failure)
         return None
+
+    def _send(
+        self, endpoint: Endpoint, when_sent: WhenSent
+    ) -> AbstractAsyncContextManager[aiohttp.ClientResponse]:
+        """Send the client's body, written anew with the endpoint's quirks."""
+        model, user_id = self.candidate.model, self._request.user_id
+        name, path = model.upstream_name, self._media.path
+        takes_extras, cap = self._request.takes_extras(model), self._request.reply_cap
+
+        async def encode(quirks: Quirks) -> UpstreamRequest:
+            return self._media.upstream(endpoint, name, quirks, takes_extras=takes_extras, cap=cap)
+
+        quirks = self._client.quirks.quirks_for(endpoint, name, user_id, path)
+        sending = Sending(name, user_id, encode, self._media.described, path)
+        return self._client.forward(endpoint, sending, quirks, when_sent)
 
     def _mark_sent(self, meter: MediaMeter) -> None:
         meter.mark_sent()
@@ -169,9 +184,11 @@ class MediaExchange:
         if isinstance(body, Failure):
             return body
         events = await decoded(self._media.decode_body, body, len(body))
-        meter.feed([event for event in events if isinstance(event, Usage | Units)])
         if failure := failure_in(events):
+            meter.feed([event for event in events if isinstance(event, Usage | Units)])
             return failure
+        # a text counts where no usage is told
+        meter.feed(events)
         self.body = without_key(body, meter)
         is_json = body.lstrip()[:1] in (b"{", b"[")
         self.content_type = "application/json" if is_json else _text_type(response.content_type)

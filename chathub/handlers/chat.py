@@ -115,7 +115,7 @@ async def _turn_request(request: web.Request, chat: Chat) -> TurnRequest:
     """The request for a reply. The candidates are resolved last: nothing may be awaited between that and the
     beginning of the turn."""
     prompt = await off_loop(request, decode_prompt, chat.message, chat.images, chat.tool_results)
-    key = idempotency_header(request, chat)
+    key = idempotency_header(request, chat.client_message_id)
     idempotency_key = await off_loop(request, idempotency_key_of, key, chat)
     public_id = chat.conversation_id or request.app[CLOCK].new_id()
     return TurnRequest(

@@ -15,7 +15,6 @@ from chathub.app_keys import BODY, CALLER, CONFIG, OFFLOAD, REQUEST_ID, REQUEST_
 from chathub.config import Config
 from chathub.errors import BadRequest, NotFound, NotJson, TooLarge
 from chathub.limits.request_memory import ANONYMOUS_LARGEST, RequestBody
-from chathub.schemas.chats import Options
 from chathub.schemas.decode import decode, decode_query
 from chathub.schemas.success import Success
 from chathub.security.audit import Actor
@@ -191,13 +190,13 @@ def streamed(handler: Handler) -> Handler:
     return count
 
 
-def idempotency_header(request: web.Request, options: Options) -> str | None:
+def idempotency_header(request: web.Request, in_body: str | None = None) -> str | None:
     """The idempotency key of a request, from its header or its body.
 
     Raises:
         BadRequest: too long, or not printable.
     """
-    key = request.headers.get("Idempotency-Key") or options.client_message_id
+    key = request.headers.get("Idempotency-Key") or in_body
     if key and (len(key) > _LONGEST_KEY or not key.isprintable()):
         raise BadRequest("idempotency_key_invalid", most=_LONGEST_KEY)
     return key

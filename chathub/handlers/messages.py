@@ -93,7 +93,7 @@ async def _begin_and_follow(
     request: web.Request, branch_point: BranchPoint, prompt: Prompt, stored: StoredPrompt, sent: O
 ) -> web.StreamResponse:
     # the digest is of the fields that were sent: the stored options and the model change with every reply
-    key, message_id = idempotency_header(request, sent), row_id(request, "message_id")
+    key, message_id = idempotency_header(request, sent.client_message_id), row_id(request, "message_id")
     idempotency_key = await off_loop(request, idempotency_key_of, key, sent, message_id)
     options = _with_stored_options(sent, stored)
     model = options.model or stored.requested_model

@@ -1,11 +1,10 @@
-"""The gateway's endpoints in OpenAI's format: chat completions, embeddings."""
+"""The gateway's endpoints in OpenAI's format: chat completions."""
 
 from aiohttp import web
 
 from chathub.app_keys import CALLER, GATEWAY
 from chathub.formats.client_format import ClientFormat
 from chathub.formats.openai.client import OpenAIClient
-from chathub.gateway.embeddings import EmbeddingRequest
 from chathub.handlers.http import off_loop, raw, read_body, streamed
 from chathub.handlers.streams import LazyResponse
 
@@ -26,19 +25,8 @@ async def respond(
     headers = {name.lower(): value for name, value in request.headers.items()}
     sink = sink or LazyResponse(request)
     body = await request.app[GATEWAY].respond(request[CALLER], client_format, headers, sink)
-    return sink.response if body is None else _whole(body, sink)
-
-
-def _whole(body: bytes, sink: LazyResponse) -> web.Response:
-    """A response that came in one piece, with the provider's headers that are passed on."""
+    if body is None:
+        return sink.response
     response = raw(body)
     response.headers.update(sink.headers)
     return response
-
-
-@streamed
-async def embeddings(request: web.Request) -> web.Response:
-    body = await read_body(request, LONGEST)
-    embedding_request = await off_loop(request, EmbeddingRequest, body)
-    sink = LazyResponse(request)
-    return _whole(await request.app[GATEWAY].embed(request[CALLER], embedding_request, sink), sink)

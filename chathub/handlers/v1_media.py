@@ -1,10 +1,11 @@
-"""The gateway's endpoints in OpenAI's format that are only forwarded: texts, images, speech, transcripts,
-ranks, moderations."""
+"""The gateway's endpoints in OpenAI's format that are only forwarded: texts, vectors, images, speech,
+transcripts, ranks, moderations."""
 
 from aiohttp import web
 
 from chathub.app_keys import CALLER, GATEWAY
 from chathub.formats.openai.media.completion import CompletionRequest
+from chathub.formats.openai.media.embedding import EmbeddingRequest
 from chathub.formats.openai.media.image_edit import ImageEditRequest, ImageGenerationRequest
 from chathub.formats.openai.media.moderation import ModerationRequest
 from chathub.formats.openai.media.request import MediaRequest
@@ -54,6 +55,12 @@ async def generate_images(request: web.Request) -> web.StreamResponse:
 async def complete(request: web.Request) -> web.StreamResponse:
     body = await read_body(request, LONGEST)
     return await _respond(request, await off_loop(request, CompletionRequest, body))
+
+
+@streamed
+async def embed(request: web.Request) -> web.StreamResponse:
+    body = await read_body(request, LONGEST)
+    return await _respond(request, await off_loop(request, EmbeddingRequest, body))
 
 
 @streamed

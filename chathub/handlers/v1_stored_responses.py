@@ -9,12 +9,15 @@ from msgspec import Raw
 from chathub.app_keys import CALLER, CONFIG, STORED_RESPONSES
 from chathub.database.rows.responses import StoredResponse
 from chathub.errors import BadRequest, TooManyRequests
+from chathub.formats.raw_json import value_of
 from chathub.formats.responses.client import ResponsesClient
-from chathub.handlers.http import json_response, streamed
+from chathub.handlers.http import json_response, off_loop, streamed
 from chathub.handlers.response_writer import ResponseWriter, room_for
 from chathub.handlers.streams import HEADERS
 from chathub.schemas.decode import decode_query
 from chathub.schemas.responses import ItemsPage, Retrieval
+from chathub.stored_responses.beginning import StoredRequest
+from chathub.stored_responses.repeats import RequestKey
 from chathub.stored_responses.request import Wanted
 from chathub.stored_responses.run import StoredRun
 
@@ -24,21 +27,37 @@ T = TypeVar("T")
 _LARGE = 1024 * 1024
 
 
-async def begin(request: web.Request, client_format: ResponsesClient, wanted: Wanted) -> web.StreamResponse:
-    """Begin a response that is kept: the client follows it, waits for its end, or leaves it."""
+async def begin(
+    request: web.Request, client_format: ResponsesClient, wanted: Wanted, key: RequestKey | None
+) -> web.StreamResponse:
+    """Begin a response that is kept."""
     headers = {name.lower(): value for name, value in request.headers.items()}
-    stored, run = await request.app[STORED_RESPONSES].begin(
-        request[CALLER], client_format.fields, wanted, ResponsesClient, headers
-    )
+    asked = StoredRequest(client_format.fields, wanted, ResponsesClient, headers, key)
+    stored, run = await request.app[STORED_RESPONSES].begin(request[CALLER], asked)
+    return await _send(request, wanted, stored, run)
+
+
+async def repeat(request: web.Request, body: bytes, stored: StoredResponse) -> web.StreamResponse:
+    """Send the response of an earlier request with the same body."""
+    wanted = await off_loop(request, Wanted.in_body, body)
+    return await _send(request, wanted, stored, request.app[STORED_RESPONSES].joined(stored))
+
+
+async def _send(
+    request: web.Request, wanted: Wanted, stored: StoredResponse, run: StoredRun | None
+) -> web.StreamResponse:
+    """Send a response as its client wants it: it follows it, waits for its end, or leaves it."""
     try:
         if wanted.is_streamed:
-            await run.shown(request.app[CONFIG].heartbeat_seconds)
+            if run is not None:
+                await run.shown(request.app[CONFIG].heartbeat_seconds)
             return await _follow(request, stored, -1)
-        if not wanted.is_background:
+        if run is not None and not wanted.is_background:
             await run.finished()
         return await _whole(request, stored, run)
     finally:
-        run.leave()
+        if run is not None:
+            run.leave()
 
 
 @streamed
@@ -47,14 +66,12 @@ async def get(request: web.Request) -> web.StreamResponse:
     stored = await _found(request)
     if not wanted.stream:
         return await _whole(request, stored)
-    run = request.app[STORED_RESPONSES].running(stored)
-    if run is None:
-        return await _follow(request, stored, wanted.starting_after)
-    run.join()
+    run = request.app[STORED_RESPONSES].joined(stored)
     try:
         return await _follow(request, stored, wanted.starting_after)
     finally:
-        run.leave()
+        if run is not None:
+            run.leave()
 
 
 async def cancel(request: web.Request) -> web.Response:
@@ -95,11 +112,12 @@ class _Item(msgspec.Struct):
     id: str | None = None
 
 
-_decode_item = msgspec.json.Decoder(_Item).decode
+_item = msgspec.json.Decoder(_Item)
 
 
 def _id_of(item: Raw) -> str | None:
-    return _decode_item(item).id
+    found = value_of(item, _item)
+    return found.id if found else None
 
 
 async def _found(request: web.Request) -> StoredResponse:

@@ -33,15 +33,16 @@ def models_of(catalog: Catalog, entry: Entry, model_types: tuple[str, ...]) -> C
 
 
 def fallbacks(
-    catalog: Catalog, caller: Caller, entry: Entry, choices: Choices
+    catalog: Catalog, caller: Caller, entry: Entry, choices: Choices, model_types: tuple[str, ...]
 ) -> Iterator[tuple[Entry, Choices]]:
     """What a name falls back on: the fallback of an alias, those of its targets, the fallbacks of these, and
-    so on, each name once, without those that the caller may not use."""
+    so on, each name once, without those that the caller may not use or that stand for no model of these
+    types."""
     waiting, seen = deque(fallback_names(entry, choices)), {entry.name}
     while waiting:
         try:
             entry = catalog.entry(waiting.popleft())
-            choices = models_of(catalog, entry, CHAT_TYPES)
+            choices = models_of(catalog, entry, model_types)
         except BadRequest:
             continue
         if entry.name not in seen:

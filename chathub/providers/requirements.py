@@ -8,19 +8,20 @@ from chathub.errors import BadRequest
 from chathub.formats.client_request import refuse
 from chathub.formats.events import Units
 from chathub.formats.registry import format_named
+from chathub.providers.catalog import CHAT_TYPES
 from chathub.providers.chat_model import ChatModel
 
 
 class Requirements(Struct, frozen=True):
     """What a request needs of a model beyond text. ``fields``: what the provider's format must have;
-    ``embeddings``: vectors instead of a chat; ``types``: a model of one of these types instead; ``units``:
-    what is paid by the unit, if it has a price."""
+    ``types``: a model of one of these types; ``falls_back``: whether a fallback model may take its place;
+    ``units``: what is paid by the unit, if it has a price."""
 
     images: bool = False
     tools: bool = False
     fields: tuple[str, ...] = ()
-    embeddings: bool = False
-    types: tuple[str, ...] = ()
+    types: tuple[str, ...] = CHAT_TYPES
+    falls_back: bool = True
     units: Units | None = None
 
 

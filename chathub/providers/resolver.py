@@ -65,15 +65,14 @@ class Resolver:
             TooManyRequests: all API keys are cooling.
         """
         entry = self._catalog.entry(model_name)
-        choices = entries.models_of(self._catalog, entry, needs.types or entries.TYPES[needs.embeddings])
+        choices = entries.models_of(self._catalog, entry, needs.types)
         if not entries.may_use(caller, entry):
             raise Forbidden("model_not_allowed", model=entry.name)
         check_able((model for _, model in choices), needs)
         affinity = self._affinity.key_of(caller.id, hint) if hint else ""
         in_order, refusal = self._candidates(caller, entry, choices, needs, affinity)
-        if not needs.embeddings and not needs.types:
-            # vectors of different models cannot be compared, and voices are heard
-            for fallback, models in entries.fallbacks(self._catalog, caller, entry, choices):
+        if needs.falls_back:
+            for fallback, models in entries.fallbacks(self._catalog, caller, entry, choices, needs.types):
                 in_order += self._candidates(caller, fallback, models, needs, affinity)[0]
         if not in_order:
             # a fallback may be missing; the first model's error is the one to raise

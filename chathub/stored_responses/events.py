@@ -1,12 +1,27 @@
 """The events of a stored response: numbered anew, and with the fields that only ChatHub knows."""
 
+import contextlib
+import re
+import zlib
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 import msgspec
 from msgspec import Raw
 
+from chathub.database.rows.responses import StoredEvents
 from chathub.formats import sse
+from chathub.formats.raw_json import (
+    ABSENT,
+    first_of,
+    is_null,
+    is_readable,
+    joined,
+    on_one_line,
+    raw,
+    value_of,
+)
+from chathub.schemas.readable import readable
 
 # the events that end a response, with the status that it has then
 ENDS = {
@@ -14,12 +29,17 @@ ENDS = {
     "response.incomplete": "incomplete",
     "response.failed": "failed",
 }
+# what some servers send in their place; the response's status says which one it is
+_DONE = "response.done"
+_KIND = re.compile(r"[\w.:-]{1,100}", re.ASCII)
 # bytes of one event: the last one has the whole response
 _LARGEST = 64 * 1024 * 1024
 _EVENT_END = b"\n\n"
 
 Fields = dict[str, Raw]
-_decode_fields = msgspec.json.Decoder(Fields).decode
+_list = msgspec.json.Decoder(list[Raw])
+_fields = msgspec.json.Decoder(Fields)
+_text = msgspec.json.Decoder(str)
 _decode_event = msgspec.json.Decoder(dict[str, Any]).decode
 
 
@@ -37,6 +57,11 @@ class Batch(NamedTuple):
         return self.data.split(_EVENT_END, number - self.first + 1)[-1]
 
 
+def unpacked(row: StoredEvents) -> Batch:
+    """Stored events as their bytes."""
+    return Batch(row.first, row.last, zlib.decompress(row.data))
+
+
 def framed(event: Mapping[str, Any], number: int) -> bytes:
     """An event as its clients get it."""
     payload = msgspec.json.encode({**event, "sequence_number": number})
@@ -46,14 +71,16 @@ def framed(event: Mapping[str, Any], number: int) -> bytes:
 
 
 def events_in(data: bytes) -> Iterator[dict[str, Any]]:
-    """The events of a log, decoded one by one."""
+    """The events of a log, decoded one by one. One that cannot be read is left out: the others must not be
+    lost with it."""
     for block in data.split(_EVENT_END):
-        if block:
+        with contextlib.suppress(msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
             yield _decode_event(block.partition(b"\ndata: ")[2])
 
 
 class Rewriter:
-    """Turns the bytes of a stream into numbered events; heartbeats are left out, and what follows the end.
+    """Turns the bytes of a stream into numbered events; heartbeats are left out, what follows the end, and
+    what cannot be read: without its end a response is one that was cut off.
 
     ``fields`` replace those of every ``response`` object. ``status`` is how the response ended, once its last
     event has come. The first event of a response that has begun already is left out too.
@@ -64,6 +91,8 @@ class Rewriter:
         self._parser = sse.Parser(_LARGEST)
         self._number = number
         self._has_begun = has_begun
+        # the items that are done, by their indexes
+        self._items: dict[bytes, Raw] = {}
         self.status: str | None = None
 
     def feed(self, data: bytes) -> Batch | None:
@@ -80,22 +109,42 @@ class Rewriter:
         return Batch(first, self._number - 1, b"".join(written)) if written else None
 
     def _rewritten(self, name: str, payload: bytes) -> bytes:
-        if self.status is not None or not payload.lstrip().startswith(b"{"):
+        event = None if self.status is not None else _event_in(payload)
+        kind = _kind_of(event, name) if event else ""
+        if event is None or not kind or (kind == "response.created" and self._has_begun):
             return b""
-        event: dict[str, Any] = dict(_decode_fields(payload))
-        kind = _text(event.get("type")) or name
-        if not kind or (kind == "response.created" and self._has_begun):
-            return b""
-        event = {"type": kind, **{field: raw for field, raw in event.items() if field != "type"}}
-        if (response := event.get("response")) is not None and response != b"null":
-            event["response"] = {**_decode_fields(response), **self._fields}
+        event = {"type": kind, **{field: value for field, value in event.items() if field != "type"}}
+        if kind in ENDS or not is_null(event.get("response", ABSENT)):
+            response = value_of(event.get("response", ABSENT), _fields)
+            if response is None:
+                return b""
+            event["response"] = self._response(kind, response)
         self.status = ENDS.get(kind)
+        if kind == "response.output_item.done" and "item" in event:
+            self._items[bytes(event.get("output_index") or b"%d" % len(self._items))] = event["item"]
         self._number += 1
         return framed(event, self._number - 1)
 
+    def _response(self, kind: str, response: Fields) -> Mapping[str, Any]:
+        """A response object with our fields. Some providers leave the output out of the last one."""
+        if kind not in ENDS:
+            return {**response, **self._fields}
+        if not value_of(response.get("output", ABSENT), _list):
+            response["output"] = joined(list(self._items.values()))
+        return {**response, **self._fields, "status": raw(ENDS[kind])}
 
-def _text(raw: Raw | None) -> str:
-    try:
-        return msgspec.json.decode(raw, type=str) if raw is not None else ""
-    except msgspec.MsgspecError:
-        return ""
+
+def _event_in(payload: bytes) -> dict[str, Any] | None:
+    """The fields of an event as it can be stored; None for one that cannot be read."""
+    event = Raw(readable(payload.strip()))
+    return value_of(on_one_line(event), _fields) if first_of(event) == b"{" and is_readable(event) else None
+
+
+def _kind_of(event: Mapping[str, Raw], name: str) -> str:
+    """The type of an event; empty for what is none."""
+    kind = value_of(event.get("type", ABSENT), _text) or name
+    if kind == _DONE:
+        response = value_of(event.get("response", ABSENT), _fields) or {}
+        status = value_of(response.get("status", ABSENT), _text)
+        kind = f"response.{status}" if f"response.{status}" in ENDS else "response.completed"
+    return kind if _KIND.fullmatch(kind) else ""

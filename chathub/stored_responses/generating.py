@@ -7,15 +7,14 @@ from functools import partial
 from typing import Any
 
 import msgspec
-from msgspec import Raw, Struct
+from msgspec import Raw
 
 from chathub.accounts.caller import Caller
 from chathub.config import Config
 from chathub.database.database import Database
 from chathub.database.errors import DatabaseUnavailable
 from chathub.database.transaction import Transaction
-from chathub.errors import ChatHubError, Unavailable
-from chathub.formats.client_format import ClientFormat
+from chathub.errors import ChatHubError, Unavailable, UpstreamFailed
 from chathub.formats.responses.head import ResponseHead
 from chathub.gateway.gateway import Gateway
 from chathub.gateway.request import GatewayRequest
@@ -24,8 +23,9 @@ from chathub.limits.streams import StreamLimit
 from chathub.running.registry import Registry
 from chathub.sentences import Reason
 from chathub.stored_responses import log
+from chathub.stored_responses.beginning import Beginning
 from chathub.stored_responses.events import Batch, Rewriter, framed
-from chathub.stored_responses.log import NewResponse
+from chathub.stored_responses.repeats import RepeatedRequest
 from chathub.stored_responses.run import Ending, StoredRun
 from chathub.stored_responses.sink import LogSink
 
@@ -33,19 +33,12 @@ logger = logging.getLogger("chathub.responses")
 
 Failure = ChatHubError | DatabaseUnavailable
 
+# seconds after which a request may begin where this one could not
+_RETRY_AFTER = 5
+
 _SHUTDOWN = Ending("failed", Reason("shutdown_interrupted_reply"))
 _STOPPED = Ending("failed", Reason("reply_stopped"))
 _BROKEN = Ending("failed", Reason("internal_error"))
-
-
-class Beginning(Struct, frozen=True):
-    """A response that is to begin: its row, what its objects repeat of the request, and the request that is
-    generated for it, which always streams."""
-
-    new: NewResponse
-    head: ResponseHead
-    client_format: ClientFormat
-    headers: Mapping[str, str]
 
 
 class ResponseGenerator:
@@ -75,13 +68,14 @@ class ResponseGenerator:
         """Begin a response; gives its row id when it is stored.
 
         Raises:
+            RepeatedRequest: its idempotency key was used before, for the same request.
             ChatHubError, DatabaseUnavailable: it may not begin; nothing is stored.
         """
         if self._is_closed:
-            raise Unavailable("server_stopping", retry_after=5)
+            raise Unavailable("server_stopping", retry_after=_RETRY_AFTER)
         is_background = beginning.new.is_background
         unfollowed = None if is_background else self._config.unfollowed_seconds
-        run = self.running[beginning.new.public_id] = StoredRun(caller.id, unfollowed, is_shown=is_background)
+        run = self.running[beginning.new.public_id] = StoredRun(unfollowed, is_shown=is_background)
         task = self._registry.spawn(self._generate(caller, beginning, run))
         self._tasks[task] = run
         task.add_done_callback(self._tasks.pop)
@@ -115,6 +109,8 @@ class ResponseGenerator:
             run.ending = run.ending or (_SHUTDOWN if self._is_closed else _STOPPED)
         except (ChatHubError, DatabaseUnavailable) as failure:
             error = failure
+        except RepeatedRequest as repeated:
+            run.fail(repeated)
         except Exception:
             logger.exception("a stored response failed")
             run.ending = run.ending or _BROKEN
@@ -127,7 +123,7 @@ class ResponseGenerator:
         """Store the response: its usage is reserved, and its provider is called next."""
         run.request = request
         if run.ending is not None:
-            raise Unavailable("server_stopping", retry_after=5)
+            raise Unavailable("server_stopping", retry_after=_RETRY_AFTER)
         batch = _queued(beginning) if beginning.new.is_background else None
         # the name as it is kept, which may be another spelling than the client's
         new = beginning.new._replace(model=request.candidates.requested)
@@ -144,13 +140,12 @@ class ResponseGenerator:
         else:
             await self._db.write_with_retry(log.end, run.id, batch, status)
             run.is_over = True
-        self._gateway.items.remember(run.user_id, run.items.feed(batch.data))
         run.add(batch)
 
     async def _finish(self, run: StoredRun, beginning: Beginning, error: Failure | None) -> None:
         try:
             if not run.id:
-                run.fail(error or ChatHubError.of((run.ending or _STOPPED).reason))
+                run.fail(run.error or error or _refusal(run.ending))
             elif not run.is_over:
                 await self._cut(run, run.id, beginning, error)
         except Exception as failure:
@@ -167,14 +162,24 @@ class ResponseGenerator:
     ) -> None:
         """End a response that is not whole. Where no client has seen anything of it, nothing is kept: its
         client gets the error."""
-        if run.last < 0 and not run.is_shown and run.ending is None:
-            run.fail(error or ChatHubError("internal_error"))
+        ending = run.ending
+        broke_off = UpstreamFailed("upstream_cut", provider=run.provider)
+        failure = error or (_refusal(ending) if ending else broke_off)
+        if run.last < 0 and not run.is_shown:
+            run.fail(failure)
             await self._db.write_with_retry(_delete, response_id)
             return
-        ending = run.ending or (Ending("failed", error.reason) if error else _BROKEN)
+        ending = ending or Ending("failed", failure.reason)
         head = msgspec.json.decode(beginning.head.response(beginning.new.model, "in_progress"))
         run.add(await self._db.write_with_retry(log.cut, response_id, ending.status, ending.reason, head))
         run.is_over = True
+
+
+def _refusal(ending: Ending | None) -> ChatHubError:
+    """The error of a client that has seen nothing of a response which was ended."""
+    if ending is None or ending is _BROKEN:
+        return ChatHubError.of(_BROKEN.reason)
+    return Unavailable.of(ending.reason, retry_after=_RETRY_AFTER)
 
 
 def _fields_of(head: ResponseHead) -> Mapping[str, Any]:

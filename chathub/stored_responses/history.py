@@ -7,7 +7,7 @@ from msgspec import Raw
 
 from chathub.database.transaction import Transaction
 from chathub.errors import TooLarge
-from chathub.formats.raw_json import changed, raw
+from chathub.formats.raw_json import ABSENT, changed, raw, value_of
 from chathub.stored_responses.log import ended_response
 from chathub.stored_responses.request import unpacked_items
 
@@ -19,10 +19,11 @@ _OURS = ("message", "function_call", "custom_tool_call", "function_call_output",
 
 class _Item(msgspec.Struct):
     type: str = "message"
-    encrypted_content: str | None = None
+    encrypted_content: Raw = ABSENT
 
 
-_look = msgspec.json.Decoder(_Item).decode
+_item = msgspec.json.Decoder(_Item)
+_text = msgspec.json.Decoder(str)
 
 
 def load(tx: Transaction, response_id: int) -> list[Raw]:
@@ -44,9 +45,13 @@ def load(tx: Transaction, response_id: int) -> list[Raw]:
 
 
 def _sent_back(item: Raw) -> Iterator[Raw]:
-    """An item as a provider that stores nothing takes it. Reasoning without its state says nothing to it."""
-    known = _look(item)
+    """An item as a provider that stores nothing takes it. Reasoning without its state says nothing to it, nor
+    does what is no item."""
+    known = value_of(item, _item)
+    if known is None:
+        return
+    encrypted = value_of(known.encrypted_content, _text)
     if known.type in _OURS:
         yield changed(item, {"id": None, "status": None})
-    elif known.type != "reasoning" or known.encrypted_content:
+    elif known.type != "reasoning" or encrypted:
         yield item

@@ -5,12 +5,15 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from chathub.billing import budgets
-from chathub.database.rows.responses import StoredEvents, StoredResponse
+from chathub.database.rows.responses import StoredResponse
 from chathub.database.transaction import Transaction
 from chathub.schemas.json import JsonObject
 from chathub.sentences import Reason
-from chathub.stored_responses.events import Batch, events_in, framed
-from chathub.stored_responses.output import Output, ended
+from chathub.stored_responses import items, repeats
+from chathub.stored_responses.events import Batch, events_in, framed, unpacked
+from chathub.stored_responses.output import Output, closed, ended
+from chathub.stored_responses.repeats import RequestKey
+from chathub.stored_responses.request import StoredItems
 
 # bytes of events in one block of an ended response
 _BLOCK = 256 * 1024
@@ -20,7 +23,7 @@ _FAST = 1
 
 
 class NewResponse(NamedTuple):
-    """What is stored of a response when it begins; ``input`` is the compressed list of its items."""
+    """What is stored of a response when it begins; ``key`` is that of a request which may be repeated."""
 
     public_id: str
     user_id: int
@@ -29,7 +32,8 @@ class NewResponse(NamedTuple):
     model: str
     is_background: bool
     now: int
-    input: bytes
+    key: RequestKey | None
+    input: StoredItems
 
 
 def begin(tx: Transaction, new: NewResponse, batch: Batch | None) -> int:
@@ -37,9 +41,16 @@ def begin(tx: Transaction, new: NewResponse, batch: Batch | None) -> int:
 
     Raises:
         StorageFull: the user stores as much as it may, or would with this input.
+        RepeatedRequest, Conflict: as for ``check_repeated``.
     """
+    name, digest = new.key or (None, None)
+    if new.key is not None:
+        repeats.check_repeated(tx, new.user_id, new.key, new.now)
+        tx.run(tx.q.responses.forget_key, user_id=new.user_id, name=name)
     budgets.check_storage(budgets.get_limits(tx, new.user_id))
-    (row,) = tx.all(tx.q.responses.insert, **new._asdict())
+    values = {**new._asdict(), "key": name, "digest": digest, "input": new.input.packed}
+    (row,) = tx.all(tx.q.responses.insert, **values)
+    items.remember(tx, row.id, new.input.ids, is_output=False)
     budgets.check_storage(budgets.get_limits(tx, new.user_id))
     if batch is not None:
         append(tx, row.id, batch)
@@ -57,6 +68,7 @@ def append(tx: Transaction, response_id: int, batch: Batch) -> None:
 def end(tx: Transaction, response_id: int, batch: Batch, status: str) -> None:
     """Store the last events and how the response ended, and fold its log into blocks."""
     append(tx, response_id, batch)
+    items.remember(tx, response_id, items.ids_in(batch.after(batch.last - 1)), is_output=True)
     tx.run(tx.q.responses.update_status, response_id=response_id, status=status)
     blocks = list(_blocks(tx, response_id))
     tx.run(tx.q.responses.delete_events, response_id=response_id)
@@ -81,11 +93,6 @@ def _blocks(tx: Transaction, response_id: int) -> Iterator[Batch]:
 def _folded(batches: list[Batch]) -> Batch:
     data = zlib.compress(b"".join([each.data for each in batches]))
     return Batch(batches[0].first, batches[-1].last, data)
-
-
-def unpacked(row: StoredEvents) -> Batch:
-    """Stored events as their bytes."""
-    return Batch(row.first, row.last, zlib.decompress(row.data))
 
 
 def read(tx: Transaction, response_id: int) -> Iterator[Batch]:
@@ -126,11 +133,13 @@ def response_so_far(tx: Transaction, response_id: int) -> JsonObject:
 
 
 def ended_response(tx: Transaction, response_id: int) -> JsonObject:
-    """The response of a log that has ended: its last event has all of it."""
+    """The response of a log that has ended: its last event has all of it, but for the output where the
+    provider does not repeat that, or has failed."""
     (row,) = tx.all(tx.q.responses.get_last_events, response_id=response_id)
     output = Output()
     output.add(events_in(unpacked(row).after(row.last - 1)))
-    return output.response()
+    response = output.response()
+    return response if response.get("output") else closed(response_so_far(tx, response_id))
 
 
 def response_of(tx: Transaction, stored: StoredResponse) -> JsonObject:

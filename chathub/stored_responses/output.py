@@ -1,8 +1,8 @@
 """The response object that a log of events tells: as it is so far, or as it ended."""
 
 from collections.abc import Iterable
-from typing import Any
 
+from chathub.formats.loose_json import as_string
 from chathub.schemas.json import JsonObject
 
 # the events that bring a piece of text: the list in the item that has the part, the field of the event that
@@ -23,74 +23,94 @@ _PARTS = {
     "response.reasoning_summary_part.done": ("summary", "summary_index"),
 }
 _ITEMS = ("response.output_item.added", "response.output_item.done")
-_Key = tuple[Any, str, Any, str]
+# the status of a response that has not ended
+_RUNNING = ("queued", "in_progress")
+# a part of an item: the list that has it, and its number; the item itself has no list
+_Place = tuple[str, int]
 
 
 class Output:
-    """Folds events into the response that they tell."""
+    """Folds events into the response that they tell. Events are a provider's: one that does not say where it
+    belongs is left out."""
 
     def __init__(self) -> None:
         self._response: JsonObject = {}
-        self._items: dict[Any, JsonObject] = {}
-        # text that is not in its part yet: appending to a long text copies it
-        self._pieces: dict[_Key, list[str]] = {}
+        self._items: dict[int, JsonObject] = {}
+        # texts that are not in their place yet, by item, place and field: appending to a long text copies it
+        self._pieces: dict[int, dict[_Place, dict[str, list[str]]]] = {}
 
     def add(self, events: Iterable[JsonObject]) -> None:
         """Fold further events."""
         for event in events:
-            self._add(event)
+            if isinstance(response := event.get("response"), dict):
+                self._response = response
+            elif (index := _number_in(event, "output_index")) is not None:
+                self._add(event, index)
 
-    def _add(self, event: JsonObject) -> None:
-        kind, index = event.get("type"), event.get("output_index")
-        if isinstance(response := event.get("response"), dict):
-            self._response = response
-        elif kind in _ITEMS and isinstance(item := event.get("item"), dict):
+    def _add(self, event: JsonObject, index: int) -> None:
+        kind = as_string(event.get("type"))
+        if kind in _ITEMS and isinstance(item := event.get("item"), dict):
             self._items[index] = item
-            self._forget(index)
+            self._pieces.pop(index, None)
         elif kind in _PARTS:
-            self._put_part(event, *_PARTS[kind])
+            holder, number = _PARTS[kind]
+            self._put_part(index, holder, _number_in(event, number), event.get("part"))
         elif kind in _DELTAS:
             holder, number, field = _DELTAS[kind]
-            key = (index, holder, event.get(number), field)
-            self._pieces.setdefault(key, []).append(str(event.get("delta", "")))
+            at = _number_in(event, number) if holder else 0
+            if at is not None and isinstance(delta := event.get("delta"), str):
+                texts = self._pieces.setdefault(index, {}).setdefault((holder, at), {})
+                texts.setdefault(field, []).append(delta)
 
-    def _put_part(self, event: JsonObject, holder: str, number: str) -> None:
-        index, at = event.get("output_index"), event.get(number)
+    def _put_part(self, index: int, holder: str, at: int | None, part: object) -> None:
         parts = self._items.get(index, {}).setdefault(holder, [])
-        if isinstance(parts, list) and isinstance(at, int) and isinstance(event.get("part"), dict):
-            parts[at : at + 1] = [event["part"]]
-            self._forget(index, holder, at)
-
-    def _forget(self, *place: Any) -> None:
-        """Forget the pieces of an item or a part that has come whole."""
-        for key in [key for key in self._pieces if key[: len(place)] == place]:
-            del self._pieces[key]
+        if at is not None and isinstance(parts, list) and isinstance(part, dict):
+            parts[at : at + 1] = [part]
+            self._pieces.get(index, {}).pop((holder, at), None)
 
     def response(self) -> JsonObject:
-        """The response so far. One that has not ended gets its output from the items."""
-        for (index, holder, number, field), pieces in self._pieces.items():
-            target = _part_of(self._items.get(index), holder, number)
-            if target is not None:
-                target[field] = str(target.get(field) or "") + "".join(pieces)
+        """The response so far. One that has not ended gets its output from the items, and so does one that
+        ended without: it was cut off, or its provider does not repeat them."""
+        output = self._response.get("output")
+        if self._response.get("status") not in _RUNNING and isinstance(output, list) and output:
+            return self._response
+        self._write_texts()
+        items = [self._items[index] for index in sorted(self._items)]
+        return {**self._response, "output": items} if self._response else {}
+
+    def _write_texts(self) -> None:
+        for index, places in self._pieces.items():
+            for (holder, at), texts in places.items():
+                target = _part_of(self._items.get(index), holder, at)
+                if target is not None:
+                    for field, pieces in texts.items():
+                        target[field] = str(target.get(field) or "") + "".join(pieces)
         self._pieces.clear()
-        if self._response.get("status") in ("queued", "in_progress"):
-            return {**self._response, "output": list(self._items.values())}
-        return self._response
 
 
-def _part_of(item: JsonObject | None, holder: str, number: Any) -> JsonObject | None:
+def _number_in(event: JsonObject, name: str) -> int | None:
+    number = event.get(name)
+    return number if type(number) is int and number >= 0 else None
+
+
+def _part_of(item: JsonObject | None, holder: str, at: int) -> JsonObject | None:
     if item is None or not holder:
         return item
     parts = item.get(holder)
-    part = parts[number] if isinstance(parts, list) and number in range(len(parts)) else None
+    part = parts[at] if isinstance(parts, list) and at < len(parts) else None
     return part if isinstance(part, dict) else None
 
 
 def ended(response: JsonObject, status: str, code: str, message: str) -> JsonObject:
     """A response that ended before it was whole: with its output so far."""
+    error = {"code": code, "message": message} if status == "failed" else None
+    return {**closed(response), "status": status, "error": error}
+
+
+def closed(response: JsonObject) -> JsonObject:
+    """A response none of whose items can grow any more."""
     items = response.get("output") or []
     for item in items:
         if isinstance(item, dict) and item.get("status") == "in_progress":
             item["status"] = "incomplete"
-    error = {"code": code, "message": message} if status == "failed" else None
-    return {**response, "status": status, "error": error, "output": items}
+    return {**response, "output": items}

@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import secrets
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from functools import partial
 
 from msgspec import Raw
@@ -16,17 +16,16 @@ from chathub.database.errors import DatabaseUnavailable
 from chathub.database.rows.responses import StoredResponse
 from chathub.database.transaction import Transaction
 from chathub.errors import BadRequest, Conflict, NotFound
-from chathub.formats.client_format import ClientFormat
-from chathub.formats.responses.head import ResponseHead
 from chathub.offload import Offload
 from chathub.providers.catalog import Catalog
 from chathub.providers.entries import may_use
 from chathub.schemas.json import JsonObject
-from chathub.stored_responses import history, log
+from chathub.stored_responses import history, items, log
+from chathub.stored_responses.beginning import StoredRequest, beginning_of
 from chathub.stored_responses.following import follow
-from chathub.stored_responses.generating import Beginning, ResponseGenerator
-from chathub.stored_responses.log import NewResponse
-from chathub.stored_responses.request import Wanted, body_of, packed_items, unpacked_items
+from chathub.stored_responses.generating import ResponseGenerator
+from chathub.stored_responses.repeats import RepeatedRequest, RequestKey, check_repeated
+from chathub.stored_responses.request import Wanted, body_of, unpacked_items
 from chathub.stored_responses.run import CANCELLED, StoredRun
 
 # responses that one chain may have
@@ -34,8 +33,6 @@ _LONGEST_CHAIN = 500
 # responses that are removed in one write; seconds between two of them, and between two rounds
 _REMOVED, _PAUSE, _ROUND = 20, 0.05, 600
 _DAY = 86_400_000
-
-MakeFormat = Callable[[bytes], ClientFormat]
 
 
 class StoredResponses:
@@ -59,61 +56,31 @@ class StoredResponses:
 
     # --- begin
 
-    async def begin(
-        self,
-        caller: Caller,
-        fields: Mapping[str, Raw],
-        wanted: Wanted,
-        make_format: MakeFormat,
-        headers: Mapping[str, str],
-    ) -> tuple[StoredResponse, StoredRun]:
-        """Begin a response that is kept.
+    async def begin(self, caller: Caller, request: StoredRequest) -> tuple[StoredResponse, StoredRun | None]:
+        """Begin a response that is kept. That of a request which was repeated at the same moment may have
+        ended already: then it has no run.
 
         Raises:
-            ChatHubError: it may not begin; nothing is stored.
+            ChatHubError, DatabaseUnavailable: it may not begin; nothing is stored.
         """
         if not self._config.responses_days:
             raise BadRequest("responses_not_kept", details={"param": "store"})
-        previous = await self._previous(caller, wanted)
-        public_id = f"resp_{secrets.token_hex(24)}"
-        make = partial(self._beginning, caller, fields, wanted, make_format, headers, public_id, previous)
-        size = sum(memoryview(value).nbytes for value in fields.values())
-        items = await self._history(previous)
-        beginning = await self._offload.run(
-            size + sum(memoryview(item).nbytes for item in items), make, items
-        )
-        response_id, run = await self._generator.begin(caller, beginning)
+        previous = await self._previous(caller, request.wanted)
+        earlier = await self._history(previous)
+        size = sum(memoryview(value).nbytes for value in [*request.fields.values(), *earlier])
+        public_id, now = f"resp_{secrets.token_hex(24)}", self._clock.now()
+        make = partial(beginning_of, request, caller.id, public_id, now)
+        beginning = await self._offload.run(size, make, previous, earlier)
+        try:
+            response_id, run = await self._generator.begin(caller, beginning)
+        except RepeatedRequest as repeated:
+            stored = await self.find(caller, repeated.public_id)
+            return stored, self.joined(stored)
         new = beginning.new
         stored = StoredResponse(
             response_id, public_id, new.depth, new.model, "in_progress", new.is_background
         )
         return stored, run
-
-    def _beginning(
-        self,
-        caller: Caller,
-        fields: Mapping[str, Raw],
-        wanted: Wanted,
-        make_format: MakeFormat,
-        headers: Mapping[str, str],
-        public_id: str,
-        previous: StoredResponse | None,
-        items: list[Raw],
-    ) -> Beginning:
-        now = self._clock.now()
-        client_format = make_format(body_of(fields, items, stream=True))
-        head = ResponseHead.of({**fields, "store": Raw(b"true")}, public_id, now // 1000)
-        new = NewResponse(
-            public_id=public_id,
-            user_id=caller.id,
-            previous_id=previous.id if previous else None,
-            depth=previous.depth + 1 if previous else 0,
-            model=client_format.model,
-            is_background=wanted.is_background,
-            now=now,
-            input=packed_items(fields, public_id),
-        )
-        return Beginning(new, head, client_format, headers)
 
     async def continued(self, caller: Caller, fields: Mapping[str, Raw], wanted: Wanted) -> bytes:
         """The body of a request that is not kept, with the history that it continues.
@@ -121,9 +88,9 @@ class StoredResponses:
         Raises:
             BadRequest: what it continues is not kept.
         """
-        items = await self._history(await self._previous(caller, wanted))
-        size = sum(memoryview(value).nbytes for value in [*fields.values(), *items])
-        return await self._offload.run(size, partial(body_of, stream=wanted.is_streamed), fields, items)
+        earlier = await self._history(await self._previous(caller, wanted))
+        size = sum(memoryview(value).nbytes for value in [*fields.values(), *earlier])
+        return await self._offload.run(size, partial(body_of, stream=wanted.is_streamed), fields, earlier)
 
     async def _previous(self, caller: Caller, wanted: Wanted) -> StoredResponse | None:
         if wanted.previous is None:
@@ -162,14 +129,37 @@ class StoredResponses:
             with contextlib.suppress(DatabaseUnavailable):
                 await self._db.write(log.end_left, stored)
             stored = await find()
-        return stored if stored is not None and self._may_read(caller, stored.model) else None
+        return stored if stored is not None and self.may_read(caller, stored.model) else None
 
-    def _may_read(self, caller: Caller, model: str) -> bool:
+    def may_read(self, caller: Caller, model: str) -> bool:
+        """Whether a caller's access token is for the model of a response."""
         try:
             return may_use(caller, self._catalog.entry(model))
         except BadRequest:
             # an alias that is not usable any more
             return caller.may_use(model)
+
+    async def find_repeated(self, caller: Caller, key: RequestKey) -> StoredResponse | None:
+        """The response to an earlier request with an idempotency key.
+
+        Raises:
+            Conflict: the key was used for another request.
+        """
+        try:
+            await self._db.read(check_repeated, caller.id, key, self._clock.now())
+        except RepeatedRequest as repeated:
+            return await self._find(caller, repeated.public_id)
+        return None
+
+    async def find_items(self, caller: Caller, ids: Sequence[str]) -> dict[str, bytes]:
+        """Items of the user's stored responses, by id.
+
+        Raises:
+            TooLarge: they are among too many others.
+        """
+        rows = await self._db.read_background(caller.id, items.find_places, caller.id, ids)
+        places = items.readable_places(rows, partial(self.may_read, caller))
+        return await self._db.read_background(caller.id, items.load, places)
 
     async def response(self, stored: StoredResponse) -> JsonObject:
         """The response as it is now."""
@@ -183,6 +173,13 @@ class StoredResponses:
     def follow(self, stored: StoredResponse, after: int) -> AsyncIterator[bytes]:
         """The events behind a sequence number until the end; see ``following.follow``."""
         return follow(self._db, stored, self.running(stored), after, self._config.heartbeat_seconds)
+
+    def joined(self, stored: StoredResponse) -> StoredRun | None:
+        """The run of a response that has not ended, with one follower more: it leaves it."""
+        run = self.running(stored)
+        if run is not None:
+            run.join()
+        return run
 
     def running(self, stored: StoredResponse) -> StoredRun | None:
         """The run of a response that has not ended."""
@@ -237,6 +234,7 @@ def _current(tx: Transaction, stored: StoredResponse) -> JsonObject:
 
 
 def _delete(tx: Transaction, response_id: int) -> None:
+    tx.run(tx.q.responses.delete_items, response_id=response_id)
     if not tx.run(tx.q.responses.delete_unless_continued, response_id=response_id):
         tx.run(tx.q.responses.hide, response_id=response_id)
 

@@ -4,7 +4,6 @@ import asyncio
 from collections import deque
 from typing import NamedTuple
 
-from chathub.formats.responses.references import ItemReader
 from chathub.gateway.request import GatewayRequest
 from chathub.replies.followers import Followers
 from chathub.sentences import Reason
@@ -31,12 +30,9 @@ class StoredRun:
     event is stored; ``error`` is why it could not be stored, or not be ended.
     """
 
-    def __init__(self, user_id: int, unfollowed_seconds: float | None, *, is_shown: bool) -> None:
-        self.user_id = user_id
+    def __init__(self, unfollowed_seconds: float | None, *, is_shown: bool) -> None:
         self.is_shown = is_shown
         self.is_over = False
-        # the items that its client may refer to later
-        self.items = ItemReader()
         self.id = 0
         self.begun: asyncio.Future[int] = asyncio.get_running_loop().create_future()
         # an error is for the client that began it; if that has left, for nobody
@@ -53,6 +49,12 @@ class StoredRun:
         self._unfollowed: asyncio.TimerHandle | None = None
         self._tail: deque[Batch] = deque()
         self._tail_size = 0
+
+    @property
+    def provider(self) -> str:
+        """The name of the provider that was called last."""
+        models = [meter.model for meter in self.request.meters] if self.request else []
+        return models[-1].provider_name if models and models[-1] else ""
 
     # --- its log
 

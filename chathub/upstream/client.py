@@ -42,15 +42,18 @@ TakeHead = Callable[[Mapping[str, str]], None]
 
 class Sending(NamedTuple):
     """A request that can be written with different quirks: ``describe`` says what is in it, for what refusals
-    teach; ``caller_id`` is the user for whom it is sent."""
+    teach (None: nothing); ``caller_id`` is the user for whom it is sent. ``path`` is that of a request which
+    is no chat: its quirks are its own."""
 
     model: str
     caller_id: int
     encode: Callable[[Quirks], Awaitable[UpstreamRequest]]
-    describe: Callable[[], ChatRequest]
+    describe: Callable[[], ChatRequest | None]
+    path: str = ""
 
     def learned(self, failure: Failure, quirks: Quirks, sent: UpstreamRequest) -> Quirks | None:
-        return learning.learned(failure, self.describe(), quirks, sent.body)
+        asked = self.describe()
+        return None if asked is None else learning.learned(failure, asked, quirks, sent.body)
 
 
 class AttemptFailed(Exception):
@@ -113,26 +116,6 @@ class Client:
             return None
         except AttemptFailed as failed:
             return failed.failure
-
-    @asynccontextmanager
-    async def raw(
-        self, endpoint: Endpoint, request: UpstreamRequest, when_sent: WhenSent
-    ) -> AsyncIterator[aiohttp.ClientResponse]:
-        """A 2xx response to a request that is sent to a leased endpoint as it is; the caller reads its bytes,
-        and raises the error in them within the block. ``when_sent`` is called when the request is sent.
-
-        Raises:
-            AttemptFailed: the endpoint cannot be reached, or responds with anything else.
-        """
-        response = await self._post(request, endpoint, when_sent)
-        try:
-            if response.status >= 300:
-                raise AttemptFailed(await http.read_failure(response, request.body))
-            yield response
-        except AttemptFailed as failed:
-            raise AttemptFailed(await http.with_echo(failed.failure, request.body)) from None
-        finally:
-            http.close(response)
 
     async def list_models(
         self, endpoint: Endpoint, url: str, headers: Mapping[str, str]
@@ -210,7 +193,7 @@ class Client:
         except TROUBLE as error:
             raise AttemptFailed(network_failure(error)) from None
         try:
-            self.quirks.learn(at, sending.model, sending.caller_id, usual, quirks)
+            self.quirks.learn(at, sending.model, sending.caller_id, usual, quirks, sending.path)
             yield response
         except AttemptFailed as failed:
             raise AttemptFailed(await http.with_echo(failed.failure, request.body)) from None

@@ -39,16 +39,17 @@ _Change = tuple[str, Any]
 
 
 class LearnedQuirks:
-    """The quirks learned since the start, by the provider's origin and the model's name."""
+    """The quirks learned since the start, by the provider's origin and the model's name; those of a path that
+    takes no chats apart from the others."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
-        self._lessons: OrderedDict[tuple[str, str], OrderedDict[_Change, _Lesson]] = OrderedDict()
+        self._lessons: OrderedDict[tuple[str, str, str], OrderedDict[_Change, _Lesson]] = OrderedDict()
 
-    def quirks_for(self, endpoint: Endpoint, model: str, caller_id: int) -> Quirks:
+    def quirks_for(self, endpoint: Endpoint, model: str, caller_id: int, path: str = "") -> Quirks:
         """The known quirks of an endpoint's model, for requests of this user."""
         known = quirks_of(hostname(endpoint.base_url), model)
-        lessons = self._lessons.get((origin(endpoint.base_url), model))
+        lessons = self._lessons.get((origin(endpoint.base_url), model, path))
         if not lessons:
             return known
         common = [change for change, it in lessons.items() if self._is_common(it)]
@@ -59,7 +60,15 @@ class LearnedQuirks:
             changes[name] = _joined(changes.get(name, ()), value) if name in _GROWING else value
         return replace(known, **changes)
 
-    def learn(self, endpoint: Endpoint, model: str, caller_id: int, before: Quirks, after: Quirks) -> None:
+    def learn(
+        self,
+        endpoint: Endpoint,
+        model: str,
+        caller_id: int,
+        before: Quirks,
+        after: Quirks,
+        path: str = "",
+    ) -> None:
         """Remember the quirks that differed when a request was accepted."""
         old = asdict(before)
         new = {name: value for name, value in asdict(after).items() if name not in _OF_ONE_REQUEST}
@@ -70,7 +79,7 @@ class LearnedQuirks:
         ]
         if not changes:
             return
-        key = origin(endpoint.base_url), model
+        key = origin(endpoint.base_url), model, path
         lessons = self._lessons.setdefault(key, OrderedDict())
         for change in changes:
             lesson = lessons.setdefault(change, _Lesson(caller_id, self._clock()))

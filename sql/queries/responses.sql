@@ -1,12 +1,19 @@
 -- name: insert
 INSERT INTO responses
-    (public_id, user_id, previous_id, depth, model, status, is_background, created_at, input)
-VALUES (:public_id, :user_id, :previous_id, :depth, :model, 'in_progress', :is_background, :now, :input)
+    (public_id, user_id, previous_id, depth, model, status, is_background, created_at, idempotency_key, digest, input)
+VALUES (:public_id, :user_id, :previous_id, :depth, :model, 'in_progress', :is_background, :now, :key, :digest, :input)
 RETURNING id
 
 -- name: find
 SELECT id, public_id, depth, model, status, is_background FROM responses
 WHERE public_id = :public_id AND user_id = :user_id AND NOT is_deleted
+
+-- name: find_by_key
+SELECT public_id, digest FROM responses
+WHERE user_id = :user_id AND idempotency_key = :name AND created_at >= :since
+
+-- name: forget_key
+UPDATE responses SET idempotency_key = NULL, digest = NULL WHERE user_id = :user_id AND idempotency_key = :name
 
 -- name: get
 SELECT id, public_id, depth, model, status, is_background FROM responses WHERE id = :response_id
@@ -18,7 +25,7 @@ SELECT input FROM responses WHERE id = :response_id
 -- a response and those before it, the first of all at the head
 WITH RECURSIVE chain (id) AS (
     SELECT :response_id
-    UNION ALL
+    UNION
     SELECT previous_id FROM chain JOIN responses USING (id) WHERE previous_id IS NOT NULL)
 SELECT responses.id, input FROM chain JOIN responses USING (id) ORDER BY depth
 
@@ -46,9 +53,21 @@ UPDATE responses SET status = :status WHERE id = :response_id
 -- name: list_in_progress
 SELECT id, public_id, depth, model, status, is_background FROM responses WHERE status = 'in_progress'
 
+-- name: insert_item
+INSERT OR IGNORE INTO response_items (user_id, digest, response_id, is_output)
+SELECT user_id, :digest, id, :is_output FROM responses WHERE id = :response_id
+
+-- name: list_places
+SELECT response_id, is_output, model FROM response_items JOIN responses ON responses.id = response_id
+WHERE response_items.user_id = :user_id AND response_items.digest = :digest
+ORDER BY response_id DESC, is_output DESC LIMIT :most
+
+-- name: delete_items
+DELETE FROM response_items WHERE response_id = :response_id
+
 -- name: hide
 -- it is old at once, and goes when nothing continues it any more
-UPDATE responses SET is_deleted = 1, created_at = 0 WHERE id = :response_id
+UPDATE responses SET is_deleted = 1, created_at = 0, idempotency_key = NULL, digest = NULL WHERE id = :response_id
 
 -- name: delete_unless_continued
 DELETE FROM responses WHERE id = :response_id

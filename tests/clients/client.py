@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import os
+import signal
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -104,7 +105,24 @@ class Place:
     async def run(self, command: Command, patience: float = PATIENCE) -> Ran:
         """Run a command to its end; after so many seconds it is ended, and this is a ``TimeoutError``."""
         begun = time.monotonic()
-        process = await asyncio.create_subprocess_exec(
+        starting = asyncio.ensure_future(self._start(command))
+        try:
+            # a start that is cancelled half-way waits for its process without end
+            process = await asyncio.shield(starting)
+            async with asyncio.timeout(patience):
+                out, errors = await process.communicate()
+        finally:
+            await _end(await starting)
+        assert process.returncode is not None
+        return Ran(
+            out.decode(errors="replace"),
+            errors.decode(errors="replace"),
+            process.returncode,
+            time.monotonic() - begun,
+        )
+
+    async def _start(self, command: Command) -> asyncio.subprocess.Process:
+        return await asyncio.create_subprocess_exec(
             *command.arguments,
             cwd=self.workplace,
             env=self._environment | command.environment,
@@ -114,20 +132,15 @@ class Place:
             # a group of its own, so that what it started ends with it
             process_group=0,
         )
-        try:
-            async with asyncio.timeout(patience):
-                out, errors = await process.communicate()
-        finally:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(process.pid, 9)
+
+
+async def _end(process: asyncio.subprocess.Process) -> None:
+    """Kill what still runs. What left its group may keep the output open: that is not waited for long."""
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(10):
             await process.wait()
-        assert process.returncode is not None
-        return Ran(
-            out.decode(errors="replace"),
-            errors.decode(errors="replace"),
-            process.returncode,
-            time.monotonic() - begun,
-        )
 
 
 async def tool_loop(

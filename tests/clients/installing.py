@@ -62,7 +62,7 @@ def install(names: list[str]) -> dict[str, str]:
 
 
 def _install_packages(packages: list[str]) -> str:
-    quiet = ["--silent", "--no-audit", "--no-fund", "--no-package-lock"]
+    quiet = ["--loglevel=error", "--no-audit", "--no-fund", "--no-package-lock"]
     (FOLDER / "node").mkdir(parents=True, exist_ok=True)
     return _run("npm", "install", *quiet, "--prefix", str(FOLDER / "node"), *packages)
 
@@ -75,7 +75,8 @@ def _install_requirements(runtime: str) -> str:
 
 
 def _run(*command: str) -> str:
-    """Run it; returns the last line of its errors where it failed. What it started ends with it."""
+    """Run it; returns what failed, in a line. What it started ends with it."""
+    print("installing:", *command, flush=True)
     try:
         # a group of its own: pip and npm start programs themselves
         process = subprocess.Popen(
@@ -91,20 +92,25 @@ def _run(*command: str) -> str:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
         process.wait()
-    return "" if process.returncode == 0 else (errors.strip() or "it failed").splitlines()[-1]
+    if process.returncode == 0:
+        return ""
+    lines = (errors.strip() or "it failed").splitlines()
+    # npm begins with what failed, pip ends with it
+    return next((line for line in lines if line.startswith("npm error")), lines[-1])
+
+
+def caught() -> list[signal.Signals]:
+    """The signals that end this program; not those that it was started to ignore."""
+    return [number for number in ENDING if signal.getsignal(number) is not signal.SIG_IGN]
 
 
 def end_tidily() -> None:
-    """Let a signal that ends this program raise ``SystemExit``, so that it ends first what it has started."""
-    for number in ENDING:
-        if signal.getsignal(number) is not signal.SIG_IGN:
-            signal.signal(number, _end)
+    """Let such a signal raise ``SystemExit``, so that what was started is ended first."""
+    for number in caught():
+        signal.signal(number, _end)
 
 
 def _end(number: int, _frame: Any) -> None:
-    for each in ENDING:
-        # a second one would stop the tidying
-        signal.signal(each, signal.SIG_IGN)
     sys.exit(128 + number)
 
 

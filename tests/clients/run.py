@@ -87,6 +87,23 @@ class Line(NamedTuple):
 
 
 async def run(plan: Plan, folder: Path) -> list[Row]:
+    """Run each client with each provider; a signal ends it, and what it has started before."""
+    numbers: list[int] = []
+    running = asyncio.ensure_future(_run(plan, folder))
+
+    def end(number: int) -> None:
+        numbers.append(number)
+        running.cancel()
+
+    for number in installing.caught():
+        asyncio.get_running_loop().add_signal_handler(number, end, number)
+    try:
+        return await running
+    except asyncio.CancelledError:
+        sys.exit(128 + numbers[0])
+
+
+async def _run(plan: Plan, folder: Path) -> list[Row]:
     rows = []
     async with AsyncExitStack() as stack:
         lines = {name: await _line(stack, PROVIDERS[name](), folder / name) for name in plan.providers}

@@ -23,7 +23,7 @@ sleep 600 &
 mv "TOLD.new" "TOLD"
 wait
 """
-SIGNALS = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP]
+SIGNALS = [signal.SIGINT, signal.SIGTERM]
 
 
 def hanging(program: Path, told: Path) -> None:

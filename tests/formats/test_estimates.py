@@ -6,6 +6,7 @@ import random
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec import Raw
 from texts_to_count import (
     CHINESE,
     CODE,
@@ -23,8 +24,8 @@ from chathub.formats.anthropic.client import AnthropicClient
 from chathub.formats.client_format import most_counts
 from chathub.formats.estimates import expected, longest
 from chathub.formats.messages import Audio, File, Image, Message, NativeBlock, TextPart, Thought, ToolCall
-from chathub.formats.openai import count_token_ids
 from chathub.formats.openai.client import OpenAIClient
+from chathub.formats.openai.decode_embeddings import only_token_ids
 from chathub.formats.prompt_counts import PromptCounts, counts_of_body, counts_of_messages, counts_of_prompt
 from chathub.formats.text_counts import counts_of_json, counts_of_text
 
@@ -153,7 +154,7 @@ def test_signatures_of_thinking_in_a_body_count_a_quarter_token_a_character() ->
 
 def test_token_ids_of_embeddings_count_as_one_token_each() -> None:
     def ids(value: object) -> int | None:
-        return count_token_ids({"input": json.dumps(value).encode()})  # type: ignore[dict-item]
+        return only_token_ids(Raw(json.dumps(value).encode()))
 
     assert [ids([1, 22, 333]), ids([[1, 2], [3]]), ids("1, 2"), ids(["1"])] == [3, 3, None, None]
 

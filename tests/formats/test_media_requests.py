@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import tracemalloc
 from typing import Any
 
 import pytest
@@ -12,8 +13,10 @@ from chathub.formats.events import Event, Failure, Finish, Units, Usage
 from chathub.formats.forms.decode import Part
 from chathub.formats.forms.encode import Extent
 from chathub.formats.forms.form import Field, Form
-from chathub.formats.openai.media.image_edit import ImageEditRequest
+from chathub.formats.openai.media.completion import CompletionRequest
+from chathub.formats.openai.media.image_edit import ImageEditRequest, ImageGenerationRequest
 from chathub.formats.openai.media.request import MediaRequest
+from chathub.formats.openai.media.rerank import RerankRequest
 from chathub.formats.openai.media.speech import SpeechRequest
 from chathub.formats.openai.media.transcription import TranscriptionRequest
 
@@ -86,12 +89,15 @@ def test_speech_without_units_in_its_events_counts_its_characters() -> None:
         ({"text": "x", "duration": "8.470000267028809"}, 9),
         ({"text": "x", "duration": "long"}, 2),
         ({"text": "x", "duration": -1, "usage": {"seconds": None}}, 2),
-        ({"text": "x", "duration": 1e300}, 7 * 86_400),
+        ({"text": "x", "duration": 1e300}, 600),
+        ({"text": "x", "duration": 10**400}, 2),
+        ({"text": "x", "duration": "1e999"}, 2),
+        ({"text": "x", "duration": float("nan")}, 2),
         ({"text": "x"}, 2),
     ],
 )
 def test_seconds_are_those_of_the_provider_else_those_of_the_file(response: Any, seconds: int) -> None:
-    """The file has 1.5 seconds."""
+    """The file has 1.5 seconds. A provider may charge for a minute, but is not believed any number."""
     events = transcription().decode_body(json.dumps(response).encode())
     assert events == [Usage(completion_tokens=0), Units("second", seconds)]
 
@@ -120,6 +126,11 @@ def test_tokens_of_a_transcript_are_reported() -> None:
         ),
     )
     assert Usage(14, 45, 59) in events and units_in(events) == Units("second", 2)
+
+
+@pytest.mark.parametrize(("word", "streams"), [("true", True), ("TRUE", True), ("on", True), ("0", False)])
+def test_a_stream_is_requested_in_the_words_that_servers_read(word: str, streams: bool) -> None:
+    assert transcription(stream=word).streams is streams
 
 
 def test_a_silent_recording_is_a_whole_transcript() -> None:
@@ -154,6 +165,41 @@ def test_an_error_in_a_200_is_a_failure(body: bytes) -> None:
     assert isinstance(failure, Failure)
 
 
+# --- texts and ranks
+
+
+@pytest.mark.parametrize(
+    ("prompt", "number"),
+    [("x", 1), ([], 1), ([1, 22, 333], 1), (["x", "y"], 2), ([[1, 2], [3]], 2), (None, 1)],
+)
+def test_each_prompt_of_a_list_gets_its_replies(prompt: Any, number: int) -> None:
+    body = {"model": "m", "prompt": prompt, "n": 3, "best_of": 4}
+    assert CompletionRequest(json.dumps(body).encode()).choices == number * 4
+
+
+@pytest.mark.parametrize(("kind", "field"), [(CompletionRequest, "prompt"), (RerankRequest, "documents")])
+@pytest.mark.parametrize("item", [b"[]", b'{"a":{}}', b'""'])
+def test_a_list_of_very_many_items_is_refused_and_not_built(
+    kind: type[MediaRequest], field: str, item: bytes
+) -> None:
+    body = b'{"model":"m","query":"q","%b":[%b1]}' % (field.encode(), (item + b",") * 500_000)
+    tracemalloc.start()
+    try:
+        with pytest.raises(BadRequest) as caught:
+            kind(body)  # type: ignore[call-arg]
+        assert tracemalloc.get_traced_memory()[1] < 4 * len(body) + 4_000_000
+    finally:
+        tracemalloc.stop()
+    assert (caught.value.reason.code, caught.value.details) == ("list_too_long", {"param": field})
+
+
+@pytest.mark.parametrize("documents", [b'"x"', b"null", b"{}"])
+def test_documents_that_are_no_list_are_refused(documents: bytes) -> None:
+    with pytest.raises(BadRequest) as caught:
+        RerankRequest(b'{"model":"m","query":"q","documents":%b}' % documents)
+    assert caught.value.details == {"param": "documents"}
+
+
 # --- images
 
 
@@ -166,6 +212,16 @@ def edit(**texts: str) -> ImageEditRequest:
     [
         ({}, {"data": [{"url": "x"}]}, Units("image", 1)),
         ({"n": "3"}, {"data": [{"b64_json": "x"}] * 2}, Units("image", 2)),
+        ({"n": "3"}, {"data": []}, Units("image", 0)),
+        ({"n": "3"}, {"created": 1}, Units("image", 3)),
+        ({"n": "3"}, {"data": [{"url": "x"}, {"error": {"code": "x"}}]}, Units("image", 1)),
+        ({"n": "3"}, {"data": [{"url": "x"}] * 900}, Units("image", 30)),
+        (
+            {"batch_size": "2", "image_size": "1x1", "size": "2x2"},
+            {"images": [{"url": "x"}] * 2, "seed": 1},
+            Units("image", 2, ("1x1",)),
+        ),
+        ({}, {"data": [{"url": "x"}], "usage": {"generated_images": 4}}, Units("image", 4)),
         ({"size": "1024x1024", "quality": "high"}, {"data": [{}]}, Units("image", 1, ("1024x1024", "high"))),
         ({"size": "auto", "quality": "auto"}, {"data": [{}]}, Units("image", 1)),
         ({"size": "1x1/low", "quality": "x" * 41}, {"data": [{}], "size": "a b"}, Units("image", 1)),
@@ -199,6 +255,55 @@ def test_a_stream_of_images_ends_with_the_last_of_them() -> None:
     assert not decoder.done
     events = decoder.feed(stream(done))
     assert decoder.done and units_in(events) == Units("image", 2, ("1x1", "low"))
+
+
+@pytest.mark.parametrize(
+    ("fields", "most"),
+    [
+        ({}, 1),
+        ({"n": 2, "batch_size": None}, 2),
+        ({"n": 2, "batch_size": 4}, 4),
+        ({"sequential_image_generation": "disabled"}, 1),
+        ({"sequential_image_generation": "auto"}, 15),
+        (
+            {
+                "sequential_image_generation": "auto",
+                "sequential_image_generation_options": {"max_images": 3},
+            },
+            3,
+        ),
+    ],
+)
+def test_as_many_images_are_reserved_as_may_be_made(fields: dict[str, Any], most: int) -> None:
+    request = ImageGenerationRequest.of_body(json.dumps({"model": "m", "prompt": "p"} | fields).encode())
+    assert request.most.count == most
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"Batch_Size": 4},
+        {"batch_size": 11},
+        {"batch_size": "2"},
+        {"Image_size": "1x1"},
+        {"sequential_image_generation": "auto", "sequential_image_generation_options": {"max_images": 16}},
+        {"image": ["x"] * 101},
+    ],
+)
+def test_other_names_of_numbers_are_checked_too(fields: dict[str, Any]) -> None:
+    with pytest.raises(BadRequest):
+        ImageGenerationRequest.of_body(json.dumps({"model": "m", "prompt": "p"} | fields).encode())
+
+
+@pytest.mark.parametrize("sent", [{"image": "x"}, {"images": [{"image_url": "x"}]}, {"image": ["x", "x"]}])
+def test_images_in_a_body_may_have_megabytes_and_count(sent: dict[str, Any]) -> None:
+    picture = "data:image/png;base64," + "a" * 2_000_000
+    body = json.dumps({"model": "m", "prompt": "p"} | sent).replace('"x"', f'"{picture}"').encode()
+    request = ImageEditRequest.of_body(body)
+    number = body.count(picture.encode())
+    assert 8_000 * number <= request.most_prompt < 8_000 * number + 1_000
+    sent_body = request.body("other", takes_extras=False)
+    assert isinstance(sent_body, bytes) and sent_body.count(picture.encode()) == number
 
 
 @pytest.mark.parametrize("number", ["0", "11", "-1", "1.5", "many", "99999999999999999999"])

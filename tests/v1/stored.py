@@ -3,8 +3,9 @@
 import asyncio
 import json
 import sqlite3
-from collections.abc import Callable
-from contextlib import closing
+from collections import Counter
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, closing
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,8 @@ from aiohttp import web
 from aiohttp.test_utils import TestClient
 from gateway import Headers
 from scripted import Provider, Script, chunk, reply
+
+from chathub.app_keys import DB
 
 PATH = "/v1/responses"
 STORED = {"model": "m", "input": "hi", "store": True}
@@ -86,9 +89,50 @@ def rows(database: Path) -> tuple[int, int]:
 def storage(database: Path) -> tuple[int, int]:
     """What the users store by the triggers, and by the rows of responses."""
     with closing(sqlite3.connect(database)) as connection:
-        used = connection.execute("SELECT sum(storage_used) FROM users").fetchone()[0]
-        sums = [
-            connection.execute(f"SELECT coalesce(sum(length({column})), 0) FROM {table}").fetchone()[0]
-            for table, column in (("responses", "input"), ("response_events", "data"))
-        ]
-    return used, sum(sums)
+        return storage_in(connection)
+
+
+def storage_in(connection: sqlite3.Connection) -> tuple[int, int]:
+    kept, counted = storage_by_user(connection)
+    return sum(kept.values()), sum(counted.values())
+
+
+def storage_by_user(connection: sqlite3.Connection) -> tuple[dict[int, int], dict[int, int]]:
+    """The same for each user that stores something."""
+    kept = dict(connection.execute("SELECT id, storage_used FROM users WHERE storage_used <> 0"))
+    rows = (
+        "user_id, length(input) FROM responses",
+        "user_id, length(data) FROM response_events JOIN responses ON responses.id = response_id",
+        # an item that is found by its id counts as 40 bytes
+        "user_id, 40 FROM response_items",
+    )
+    counted: Counter[int] = Counter()
+    for each in rows:
+        for user_id, size in connection.execute(f"SELECT {each}"):
+            counted[user_id] += size
+    return kept, dict(counted)
+
+
+async def running(client: TestClient, headers: Headers, provider: Provider, **body: Any) -> str:
+    """The id of a response in the background that has said 你好 and waits."""
+    waiting(provider, "你好")
+    id: str = (await begun(client, headers, background=True, **body))["id"]
+    await until(client, headers, id, lambda found: found["output"])
+    return id
+
+
+async def completed(client: TestClient, headers: Headers, provider: Provider, id: str) -> Any:
+    provider.gate.set()
+    whole = await until(client, headers, id, lambda found: found["status"] != "in_progress")
+    assert whole["status"] == "completed" and text_of(whole) == "你好，世界"
+    return whole
+
+
+@asynccontextmanager
+async def full_disk(client: TestClient) -> AsyncIterator[None]:
+    """Every write fails meanwhile."""
+    assert client.app is not None
+    db = client.app[DB]
+    await db.run_bare(lambda connection: connection.execute("PRAGMA query_only = ON"))
+    yield
+    await db.run_bare(lambda connection: connection.execute("PRAGMA query_only = OFF"))

@@ -3,9 +3,11 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator
+from itertools import islice
 from typing import Any
 
 import pytest
+from aiohttp import web
 from aiohttp.test_utils import TestClient
 from gateway import Headers, add, official, post, token
 from media import MediaProvider, ledger
@@ -80,6 +82,71 @@ async def test_budget_for_three_images_pays_no_more_than_three_of_twenty_at_once
     found = sorted(await asyncio.gather(*(one() for _ in range(20))))
     assert found[:3] == [200] * 3 and set(found[3:]) == {429}
     assert sum(row["cost"] for row in ledger(config.database)) == 3_000_000
+
+
+# what an image may take of a provider's tokens at most, and what it takes here
+MOST_TOKENS, TOKENS = 16_000, 6_240
+
+
+async def test_budget_for_three_images_paid_by_tokens_bounds_twenty_at_once(
+    client: TestClient, admin: Headers, provider: MediaProvider, config: Config
+) -> None:
+    """The length of an image cannot be capped: nothing is left for a fourth one until the three are there."""
+    await add(client, admin, provider.base_url, name="painter", model_type="image", output_price_per_1k=1)
+    told = {"input_tokens": 10, "output_tokens": TOKENS, "total_tokens": TOKENS + 10}
+    begun, gate = asyncio.Semaphore(0), asyncio.Event()
+
+    async def paint(request: web.Request) -> web.StreamResponse:
+        begun.release()
+        await gate.wait()
+        return web.json_response({"data": [{"url": "x"}], "usage": told})
+
+    provider.script = paint
+    key = await token(client, admin, cost_limit=3 * MOST_TOKENS / 1000)
+    headers = {"Authorization": f"Bearer {key}"}
+    body = {"model": "painter", "prompt": "a cat"}
+
+    async def one() -> int:
+        return (await client.post("/v1/images/generations", json=body, headers=headers)).status
+
+    asked = [asyncio.create_task(one()) for _ in range(20)]
+    refused = [await each for each in islice(asyncio.as_completed(asked), 17)]
+    assert set(refused) == {429} and len(provider.received) == 3
+    gate.set()
+    assert sorted(await asyncio.gather(*asked)) == [200] * 3 + [429] * 17
+    assert [row["cost"] for row in ledger(config.database)] == [TOKENS * 1000] * 3
+    # 29.28 are left: one image more, then 23.04, and so on, until there are less than 16
+    statuses = [await one() for _ in range(5)]
+    assert statuses == [200, 200, 200, 429, 429]
+    assert sum(row["cost"] for row in ledger(config.database)) <= 48_000_000
+
+
+@pytest.mark.parametrize(
+    ("name", "fields", "limits"),
+    [
+        ("painter", {"prompt": "a cat", "n": 2}, {"cost_limit": 31.9}),
+        ("painter", {"prompt": "a cat", "n": 2}, {"monthly_limit": 31_999}),
+        ("speaker", {"input": "x" * 100, "voice": "v", "stream_format": "sse"}, {"cost_limit": 0.4}),
+    ],
+)
+async def test_nearly_empty_budget_does_not_reach_for_what_cannot_be_capped(
+    client: TestClient,
+    admin: Headers,
+    provider: MediaProvider,
+    name: str,
+    fields: dict[str, Any],
+    limits: dict[str, float],
+) -> None:
+    """Also where the model has a limit of its own, which is one of texts."""
+    prices = {"output_price_per_1k": 1, "max_tokens": 100}
+    await add(client, admin, provider.base_url, name="painter", model_type="image", **prices)
+    await add(client, admin, provider.base_url, name="speaker", model_type="audio", **prices)
+    key = await token(client, admin, **limits)
+    path = "/v1/images/generations" if name == "painter" else "/v1/audio/speech"
+    headers = {"Authorization": f"Bearer {key}"}
+    response = await client.post(path, json={"model": name, **fields}, headers=headers)
+    assert response.status == 429, await response.text()
+    assert provider.received == []
 
 
 @pytest.mark.parametrize(
@@ -163,6 +230,26 @@ async def test_streamed_text_has_the_usage_that_was_requested_however_it_is_spli
     assert {(row["kind"], row["prompt_tokens"], row["completion_tokens"]) for row in rows} == {("text", 5, 7)}
 
 
+@pytest.mark.parametrize("stream", [False, True])
+async def test_text_costs_about_its_tokens_where_none_are_told(
+    client: TestClient, admin: Headers, provider: MediaProvider, config: Config, stream: bool
+) -> None:
+    prices = {"input_price_per_1k": 1, "output_price_per_1k": 1}
+    await add(client, admin, provider.base_url, name="old", model_type="completion", **prices)
+    choice = {"text": "a word " * 50, "index": 0, "finish_reason": "stop"}
+    body = json.dumps(TEXT | {"choices": [choice]}).encode()
+    if stream:
+        provider.script = provider.respond(b"data: %b\n\ndata: [DONE]\n\n" % body, "text/event-stream")
+    else:
+        provider.script = provider.respond(body, "application/json")
+    request = {"model": "old", "prompt": "ten words " * 5, "stream": stream}
+    response = await client.post("/v1/completions", json=request, headers=admin)
+    assert response.status == 200 and await response.read()
+    (row,) = ledger(config.database)
+    assert row["prompt_tokens"] >= 10 and row["completion_tokens"] >= 80, row
+    assert (row["usage_source"], row["end_reason"]) == ("estimated", "stop")
+
+
 @pytest.mark.parametrize(
     ("path", "body"),
     [
@@ -179,3 +266,71 @@ async def test_model_of_another_type_or_format_is_refused_by_name(
     assert response.status == 400
     assert "chat" in (await response.json())["error"]["message"]
     assert provider.received == []
+
+
+def strict(provider: MediaProvider, *refused: str) -> None:
+    """Make a provider refuse these fields on the path of completions, and accept anything else."""
+
+    async def run(request: web.Request) -> web.StreamResponse:
+        body = json.loads(await request.read())
+        if request.path.endswith("/v1/completions"):
+            for name in refused:
+                if name in body:
+                    error = {"message": f"Unrecognized request argument supplied: {name}"}
+                    return web.json_response({"error": error}, status=400)
+        if body.get("stream"):
+            return web.Response(body=stream(), content_type="text/event-stream")
+        choice = {"index": 0, "text": "there", "message": {"role": "assistant", "content": "there"}}
+        return web.json_response({**TEXT, "choices": [{**choice, "finish_reason": "stop"}], "usage": USAGE})
+
+    provider.script = run
+
+
+async def test_field_of_a_completion_that_its_provider_refuses_is_left_out_from_then_on(
+    client: TestClient, admin: Headers, provider: MediaProvider, config: Config
+) -> None:
+    await add(client, admin, provider.base_url, name="writer")
+    strict(provider, "seed", "user", "temperature")
+    body = {"model": "writer", "prompt": "unknown words " * 2_000, "seed": 1, "user": "u", "max_tokens": 9}
+    for sent in (3, 4):
+        found = await post(client, "/v1/completions", body, admin)
+        assert found["choices"][0]["text"] == "there" and len(provider.received) == sent
+        assert json.loads(provider.last.body).keys() == {"model", "prompt", "max_tokens"}
+    chat = {"model": "writer", "messages": [{"role": "user", "content": "x"}], "seed": 1}
+    await post(client, "/v1/chat/completions", chat, admin)
+    assert json.loads(provider.last.body)["seed"] == 1, "another path has its own quirks"
+    assert [row["prompt_tokens"] for row in ledger(config.database)] == [5] * 3
+
+
+async def test_streamed_completion_goes_on_without_the_usage_that_its_provider_cannot_tell(
+    client: TestClient, admin: Headers, provider: MediaProvider
+) -> None:
+    await add(client, admin, provider.base_url, name="writer", model_type="completion")
+    strict(provider, "stream_options")
+    body = {"model": "writer", "prompt": "x", "stream": True}
+    for sent in (2, 3):
+        response = await client.post("/v1/completions", json=body, headers=admin)
+        assert response.status == 200 and b"[DONE]" in await response.read()
+        assert len(provider.received) == sent and b"stream_options" not in provider.last.body
+
+
+@pytest.mark.parametrize("name", ["prompt", "suffix", "echo", "best_of", "n", "stop"])
+async def test_refused_field_that_makes_another_completion_is_the_clients_error(
+    client: TestClient, admin: Headers, provider: MediaProvider, name: str
+) -> None:
+    await add(client, admin, provider.base_url, name="writer", model_type="completion")
+    strict(provider, name)
+    given = {"suffix": "s", "echo": True, "best_of": 2, "n": 2, "stop": ["."]}
+    body = {"model": "writer", "prompt": "x", **{key: given[key] for key in given if key == name}}
+    response = await client.post("/v1/completions", json=body, headers=admin)
+    assert response.status == 400 and len(provider.received) == 1
+    assert name in (await response.json())["error"]["message"]
+
+
+async def test_refused_field_of_an_image_is_the_clients_error(
+    client: TestClient, admin: Headers, provider: MediaProvider
+) -> None:
+    await add(client, admin, provider.base_url, name="painter", model_type="image")
+    respond(provider, {"error": {"message": "Unknown parameter: 'quality'.", "param": "quality"}}, 400)
+    response = await client.post("/v1/images/generations", json=PAINT, headers=admin)
+    assert response.status == 400 and len(provider.received) == 1

@@ -5,7 +5,8 @@ import json
 import pytest
 from msgspec import Raw
 
-from chathub.formats.responses.references import ItemReader, items_of, with_items
+from chathub.errors import TooLarge
+from chathub.formats.responses.references import ItemReader, items_of, references_in, with_items
 from chathub.gateway import item_memory
 from chathub.gateway.item_memory import ItemMemory
 
@@ -27,39 +28,59 @@ def memory(now: list[float]) -> ItemMemory:
 def test_item_is_found_by_its_user_for_an_hour_after_it_was_needed(
     memory: ItemMemory, now: list[float]
 ) -> None:
-    memory.remember(1, [item("a")])
+    memory.remember(1, "m", [item("a")])
     now[0] = 3599.0
-    assert memory.find(1, "a") == bytes(item("a"))
-    assert memory.find(2, "a") is None and memory.find(1, "b") is None
+    assert memory.find(1, ["a", "b"]) == {"a": bytes(item("a"))}
+    assert memory.find(2, ["a"]) == {}
     now[0] += 3599.0
-    assert memory.find(1, "a")
+    assert memory.find(1, ["a"])
     now[0] += 3600.0
-    assert memory.find(1, "a") is None
-    memory.remember(1, [item("b")])
+    assert memory.find(1, ["a"]) == {}
+    memory.remember(1, "m", [item("b")])
     assert len(memory) == 1
 
 
 def test_oldest_items_go_first(memory: ItemMemory, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(item_memory, "MOST_ITEMS", 2)
-    memory.remember(1, [item("a"), item("b")])
-    assert memory.find(1, "a")
-    memory.remember(1, [item("c")])
-    assert [name for name in "abc" if memory.find(1, name)] == ["a", "c"]
+    memory.remember(1, "m", [item("a"), item("b")])
+    assert memory.find(1, ["a"])
+    memory.remember(1, "m", [item("c")])
+    assert [*memory.find(1, "abc")] == ["a", "c"]
     monkeypatch.setattr(item_memory, "MOST_BYTES", 1200)
-    memory.remember(1, [item("d")])
-    assert [name for name in "acd" if memory.find(1, name)] == ["c", "d"]
+    memory.remember(1, "m", [item("d")])
+    assert [*memory.find(1, "acd")] == ["c", "d"]
 
 
 def test_large_items_and_those_without_an_id_are_not_remembered(memory: ItemMemory) -> None:
-    memory.remember(1, [item("a", "x" * 600_000), Raw(b'{"type":"message"}'), Raw(b"5")])
+    memory.remember(1, "m", [item("a", "x" * 600_000), Raw(b'{"type":"message"}'), Raw(b"5")])
     assert len(memory) == 0
+
+
+def test_items_of_other_models_are_not_found(memory: ItemMemory) -> None:
+    memory.remember(1, "m", [item("a")])
+    memory.remember(1, "n", [item("b")])
+    assert [*memory.find(1, ["a", "b"], lambda model: model == "n")] == ["b"]
 
 
 def test_references_together_are_bounded() -> None:
     large = bytes(item("a", "x" * 500_000))
-    listed = Raw(json.dumps([{"type": "item_reference", "id": "a"}] * 100).encode())
-    found = with_items({"input": listed}, lambda _: large)
-    assert len(bytes(found["input"])) < 17 * 1024 * 1024
+    few, many = (
+        {"input": Raw(json.dumps([{"type": "item_reference", "id": "a"}] * number).encode())}
+        for number in (30, 40)
+    )
+    assert len(bytes(with_items(few, {"a": large})["input"])) > 15_000_000
+    with pytest.raises(TooLarge):
+        with_items(many, {"a": large})
+
+
+def test_references_are_found_in_valid_requests_only() -> None:
+    a, b = ({"type": "item_reference", "id": each} for each in "ab")
+    body = json.dumps({"model": "m", "input": [a, {"role": "user", "content": "hi"}, b, a]}).encode()
+    assert references_in(body.replace(b": ", b":")) == references_in(body) == ["a", "b"]
+    assert references_in(b"\xef\xbb\xbf" + body) == ["a", "b"]
+    for invalid in (b"{", b"[]", b'{"input":5}', b'{"input":"\\"item_reference\\""}'):
+        assert references_in(invalid + b'"item_reference"') == references_in(invalid) == []
+    assert references_in(json.dumps({"input": [a] * 10_001}).encode()) == []
 
 
 def test_items_are_read_from_streams_and_whole_responses() -> None:

@@ -275,6 +275,13 @@ async def test_image_edits_as_json_and_as_events(
             "field_case_differs",
         ),
         (form(("model", b"voice", "m.txt"), ("file", b"a", "a")), 400, "field_invalid"),
+        (form(("model", b"voice", None), ("file", b"a", "a"), ("file", b"b", "b")), 400, "field_repeated"),
+        (form(("model", b"voice", None), ("file", b"a", None), ("file", b"b", "b")), 400, "field_repeated"),
+        (
+            form(("model", b"voice", None), ("file", b"a", "a"), ("File", b"b", "b")),
+            400,
+            "field_case_differs",
+        ),
         (form(("model", b"m" * 200_000, None), ("file", b"a", "a")), 400, "field_invalid"),
         (form(*[("a", b"1" * 60_000, None)] * 10), 413, "form_texts_too_large"),
         (form(*[("a", b"", None)] * 129), 400, "form_too_many_parts"),
@@ -386,6 +393,24 @@ async def test_a_form_that_does_not_arrive_times_out(
     response = await send(client, admin, pieces())
     assert (response.status, response.headers["X-ChatHub-Code"]) == (400, "body_timeout")
     ended.set()
+    await until(lambda: idle(client))
+
+
+async def test_heads_of_parts_count_as_memory(
+    client: TestClient, admin: Headers, provider: MediaProvider
+) -> None:
+    await add_media(client, admin, provider)
+    assert client.app is not None
+    memory = client.app[REQUEST_MEMORY]
+    never = asyncio.Event()
+
+    async def pieces() -> AsyncIterator[bytes]:
+        yield form(*[("a", b"", "f" * 8_000)] * 100)[:-10]
+        await never.wait()
+
+    sending = asyncio.create_task(send(client, admin, pieces()))
+    await until(lambda: memory.used > 800_000)
+    sending.cancel()
     await until(lambda: idle(client))
 
 

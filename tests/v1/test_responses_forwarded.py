@@ -199,6 +199,19 @@ async def test_stream_that_is_cut_ends_with_a_failed_response_and_is_recorded_as
     assert (row["end_reason"], row["usage_source"]) == ("cut", "estimated") and row["cost"] > 0
 
 
+async def test_client_gets_whole_events_wherever_a_stream_ends(
+    client: TestClient, admin: Headers, provider: Provider
+) -> None:
+    await add(client, admin, provider.base_url)
+    stream = b"".join(events())
+    begun = stream.index(b"output_text.delta")
+    for length in range(stream.index(b"\n\n", begun) + 2, len(stream), 29):
+        provider.script = provider.stream([stream[:length]])
+        answer = await ask(client, admin, stream=True)
+        assert [each["type"] for each in answer].index("response.failed") == len(answer) - 1, length
+        assert [each["sequence_number"] for each in answer] == list(range(len(answer))), length
+
+
 @pytest.mark.parametrize("follows", ["at once", "later", "never"])
 async def test_error_in_a_forwarded_stream_is_followed_by_one_failed_response(
     client: TestClient, admin: Headers, provider: Provider, follows: str
@@ -315,6 +328,14 @@ async def test_tools_of_the_provider_are_not_for_a_limited_caller(
         ["function", "web_search", "image_generation"] if allows else ["function"]
     )
     assert ("service_tier" in body, "tool_choice" in body) == (allows, allows)
+    # also those that the input brings
+    brought = {"type": "additional_tools", "role": "developer", "tools": [look, {"type": "web_search"}]}
+    await ask(client, made, input=[brought, {"role": "user", "content": "hi"}])
+    kinds = [tool["type"] for tool in sent(provider)["input"][0]["tools"]]
+    assert kinds == (["function", "web_search"] if allows else ["function"])
+    too_many = [{"type": "web_search"}] * 1001
+    answer = await ask(client, made, tools=too_many, status=200 if allows else 400)
+    assert allows or answer["error"]["param"] == "tools"
 
 
 async def test_refused_field_is_left_out_and_that_is_remembered(
@@ -444,7 +465,7 @@ async def test_request_that_cannot_be_translated_is_refused_by_name(
 ) -> None:
     await add(client, admin, provider.base_url)
     provider.script = by_path({RESPONSES: MISSING["FastAPI"](provider), CHAT: chat_of(provider)})
-    refused = await ask(client, admin, status=400, input=[{"type": "item_reference", "id": "msg_9"}])
+    refused = await ask(client, admin, status=400, input=[{"role": "robot", "content": "x"}])
     assert refused["error"]["message"] and paths(provider) == [RESPONSES]
 
 

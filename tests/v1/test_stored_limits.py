@@ -3,8 +3,7 @@ storage, the disk and the time that they are kept."""
 
 import asyncio
 import sqlite3
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, closing
+from contextlib import closing
 from typing import Any
 
 import aiohttp
@@ -18,18 +17,20 @@ from stored import (
     PATH,
     STORED,
     begun,
+    completed,
     decoded,
     events_of,
+    full_disk,
     got,
     lacking,
     rows,
+    running,
     storage,
     text_of,
-    until,
     waiting,
 )
 
-from chathub.app_keys import DB, STORED_RESPONSES
+from chathub.app_keys import STORED_RESPONSES
 from chathub.config import Config
 
 
@@ -41,21 +42,6 @@ async def model(client: TestClient, admin: Headers, provider: Provider) -> None:
 
 def bearer(key: str) -> Headers:
     return {"Authorization": f"Bearer {key}"}
-
-
-async def running(client: TestClient, headers: Headers, provider: Provider, **body: Any) -> str:
-    """The id of a response in the background that has said 你好 and waits."""
-    waiting(provider, "你好")
-    id: str = (await begun(client, headers, background=True, **body))["id"]
-    await until(client, headers, id, lambda found: found["output"])
-    return id
-
-
-async def completed(client: TestClient, headers: Headers, provider: Provider, id: str) -> Any:
-    provider.gate.set()
-    whole = await until(client, headers, id, lambda found: found["status"] != "in_progress")
-    assert whole["status"] == "completed" and text_of(whole) == "你好，世界"
-    return whole
 
 
 async def set_limits(client: TestClient, admin: Headers, **limits: Any) -> None:
@@ -197,16 +183,6 @@ async def test_removed_api_key_ends_the_response_that_uses_it(
 
 
 # the disk
-
-
-@asynccontextmanager
-async def full_disk(client: TestClient) -> AsyncIterator[None]:
-    """Every write fails meanwhile."""
-    assert client.app is not None
-    db = client.app[DB]
-    await db.run_bare(lambda connection: connection.execute("PRAGMA query_only = ON"))
-    yield
-    await db.run_bare(lambda connection: connection.execute("PRAGMA query_only = OFF"))
 
 
 async def test_nothing_begins_on_a_full_disk(

@@ -262,6 +262,17 @@ async def test_input_items_are_listed_in_pages(hub: Any) -> None:
         await hub.responses.input_items.list(response.id, after="msg_none")
 
 
+async def test_input_items_are_listed_as_the_format_has_them(client: TestClient, admin: Headers) -> None:
+    given = [{"role": "user", "content": "one", "id": None}, {"role": "assistant", "content": "two"}]
+    response = await begun(client, admin, input=given)
+    listed = (await got(client, admin, response["id"], "/input_items?order=asc"))["data"]
+    assert [item["content"][0] for item in listed] == [
+        {"type": "input_text", "text": "one"},
+        {"type": "output_text", "text": "two"},
+    ]
+    assert all(item["id"].startswith("msg_") and item["type"] == "message" for item in listed)
+
+
 # it is continued
 
 
@@ -410,6 +421,36 @@ async def test_a_forwarded_response_is_stored_with_our_id_and_numbers(
     await hub.responses.create(model="m", input="more", previous_response_id=id)
     assert [each.get("id") for each in provider.last["input"]] == [None, None, None]
     assert "previous_response_id" not in provider.last
+
+
+ITEM = {
+    "type": "message",
+    "id": "msg_1",
+    "role": "assistant",
+    "status": "completed",
+    "content": [{"type": "output_text", "text": "hello", "annotations": []}],
+}
+OTHER = {**ITEM, "id": "msg_2"}
+
+
+async def test_a_last_event_without_its_output_gets_the_items_that_were_done(
+    client: TestClient, admin: Headers, provider: Provider
+) -> None:
+    for output in ({"output": []}, {"output": None}, {}):
+        response = {"id": "resp_theirs", "object": "response", "created_at": 1, "model": "m", "error": None}
+        provider.script = provider.stream(
+            [
+                said("response.created", 0, response={**response, "status": "in_progress", "output": []}),
+                said("response.output_item.done", 1, output_index=0, item=ITEM),
+                said("response.output_item.done", 2, output_index=1, item=OTHER),
+                said("response.completed", 3, response={**response, "status": "completed", **output}),
+            ]
+        )
+        stored = await begun(client, admin)
+        assert stored["output"] == [ITEM, OTHER] and await got(client, admin, stored["id"]) == stored
+        # it is what a later response continues
+        await begun(client, admin, input="more", previous_response_id=stored["id"])
+        assert [item["content"] for item in provider.last["input"][1:3]] == [ITEM["content"]] * 2
 
 
 async def test_a_disabled_users_response_is_stopped(

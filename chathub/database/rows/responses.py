@@ -24,6 +24,21 @@ class StoredResponse(Row, frozen=True):
         return self.status != "in_progress"
 
 
+class KeyedResponse(Row, frozen=True):
+    """A response to a request with an idempotency key, with the digest of the request's body."""
+
+    public_id: str
+    digest: str
+
+
+class ItemPlace(Row, frozen=True):
+    """Where an item is: in the output of a response, or in its input."""
+
+    response_id: int
+    is_output: bool
+    model: str
+
+
 class StoredInput(Row, frozen=True):
     """The items of an input, compressed."""
 
@@ -54,6 +69,8 @@ class LastEvent(Row, frozen=True):
 class Responses(Statements):
     insert: Select[ResponseId]
     find: Select[StoredResponse]
+    find_by_key: Select[KeyedResponse]
+    forget_key: Command
     get: Select[StoredResponse]
     get_input: Select[StoredInput]
     list_chain: Select[ChainLink]
@@ -64,6 +81,9 @@ class Responses(Statements):
     delete_events: Command
     update_status: Command
     list_in_progress: Select[StoredResponse]
+    insert_item: Command
+    list_places: Select[ItemPlace]
+    delete_items: Command
     hide: Command
     delete_unless_continued: Command
     delete_older: Command

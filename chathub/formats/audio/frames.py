@@ -1,5 +1,6 @@
 """Lengths of recordings that are rows of frames: MP3, AAC (ADTS), and FLAC by its head."""
 
+import re
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -11,6 +12,9 @@ _MP3_SAMPLES = (44_100, 48_000, 32_000)
 _AAC_SAMPLES = (96_000, 88_200, 64_000, 48_000, 44_100, 32_000, 24_000, 22_050, 16_000, 12_000, 11_025, 8_000)
 # bytes in which the first frame must begin
 _SEARCHED = 8_192
+# how a frame begins: MPEG's third layer with a bit rate and a sample rate, and ADTS
+_MP3_BEGINS = re.compile(rb"\xff[\xe2\xe3\xea\xeb\xf2\xf3\xfa\xfb][\x10-\xef]")
+_AAC_BEGINS = re.compile(rb"\xff[\xf0\xf1\xf8\xf9]")
 # so many frames in a row are no accident, and so many are enough for an average
 _FEW, _MANY = 2, 500
 
@@ -24,7 +28,7 @@ class Frame(NamedTuple):
 
 
 async def mp3_seconds(source: Source) -> float | None:
-    at, average = _average(source, _mp3_frame)
+    at, average = _average(source, _mp3_frame, _MP3_BEGINS)
     frame = _mp3_frame(source.head, at)
     if average is None or frame is None:
         return None
@@ -35,7 +39,7 @@ async def mp3_seconds(source: Source) -> float | None:
 
 
 async def aac_seconds(source: Source) -> float | None:
-    at, average = _average(source, _aac_frame)
+    at, average = _average(source, _aac_frame, _AAC_BEGINS)
     return None if average is None else (source.size - at) * average
 
 
@@ -50,12 +54,13 @@ def flac_seconds(info: bytes, size: int) -> float | None:
     return max((fields & (1 << 36) - 1) / rate, size / (rate * channels * bits / 8))
 
 
-def _average(source: Source, frame_at: Callable[[bytes, int], Frame | None]) -> tuple[int, float | None]:
+def _average(
+    source: Source, frame_at: Callable[[bytes, int], Frame | None], begins: re.Pattern[bytes]
+) -> tuple[int, float | None]:
     """Where the first frame is, and the seconds of a byte in the first frames; None if there are none."""
     head = source.head
-    at = head.find(b"\xff", 0, _SEARCHED)
-    while at >= 0:
-        seconds, size, count = 0.0, 0, 0
+    for found in begins.finditer(head, 0, _SEARCHED):
+        at, seconds, size, count = found.start(), 0.0, 0, 0
         while count < _MANY and (frame := frame_at(head, at + size)):
             seconds += frame.samples / frame.rate
             size += frame.size
@@ -63,7 +68,6 @@ def _average(source: Source, frame_at: Callable[[bytes, int], Frame | None]) -> 
         is_all = at + size >= len(head) or at + size >= source.size
         if count > _FEW or (count and is_all):
             return at, seconds / size
-        at = head.find(b"\xff", at + 1, _SEARCHED)
     return 0, None
 
 

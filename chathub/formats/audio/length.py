@@ -15,8 +15,10 @@ USUAL_RATE = 4_000
 # bytes per second of the slowest speech that is usual: WhatsApp's
 _LEAST_RATE = 2_000
 # bytes per second of the fastest recording
-_MOST_RATE = {"mp3": 40_000, "aac": 72_000, "ogg": 64_000, "mp4": 192_000, "webm": 64_000}
+_MOST_RATE = {"wav": 96_000, "mp3": 40_000, "aac": 72_000, "ogg": 64_000, "mp4": 192_000, "webm": 64_000}
 _CHUNKS = 64
+# the kinds of WAV whose samples all have the same size: integers, floats, A-law, µ-law, any of these
+_RAW = (1, 3, 6, 7, 0xFFFE)
 # a file is longer than this, in seconds, only if it lies
 _LONGEST = 7 * 86_400
 
@@ -32,7 +34,7 @@ async def length_of(size: int, read: Callable[[int, int], Awaitable[bytes]]) -> 
     """The length of a file of ``size`` bytes; ``read(start, size)`` gives some of them. A file of a format
     that is not known is taken for compressed speech."""
     source = await Source.of(size, read)
-    if exact := await _wav(source) or _flac(source):
+    if exact := await _raw_wav(source) or _flac(source):
         # its bytes themselves say how long it is
         return Length(min(exact, _LONGEST), min(exact, _LONGEST))
     for kind, seconds_in in _READERS.items():
@@ -42,32 +44,45 @@ async def length_of(size: int, read: Callable[[int, int], Awaitable[bytes]]) -> 
     return Length(size / USUAL_RATE, size / _LEAST_RATE)
 
 
-async def _wav(source: Source) -> float | None:
-    """RIFF: the bytes of its data, at the rate that its format chunk says."""
-    if source.head[:4] not in (b"RIFF", b"RF64", b"BW64") or source.head[8:12] != b"WAVE":
+async def _raw_wav(source: Source) -> float | None:
+    """RIFF: the bytes of its data, at the rate of its samples."""
+    layout, size = await _wav_data(source)
+    kind, channels = int.from_bytes(layout[:2], "little"), int.from_bytes(layout[2:4], "little")
+    if kind not in _RAW:
         return None
-    at, rate = 12, 0
+    samples, frame = int.from_bytes(layout[4:8], "little"), int.from_bytes(layout[12:14], "little")
+    # decoders read one of these: the size of a frame, or that of a sample
+    told = channels * -(-int.from_bytes(layout[14:16], "little") // 8)
+    rate = samples * min(frame or told, told or frame)
+    return size / rate if rate else None
+
+
+async def _coded_wav(source: Source) -> float | None:
+    """RIFF with compressed sound, whose rate is only told."""
+    layout, size = await _wav_data(source)
+    rate = int.from_bytes(layout[8:12], "little")
+    return size / rate if rate else None
+
+
+async def _wav_data(source: Source) -> tuple[bytes, int]:
+    """The format chunk of a RIFF file, and the size of its data; nothing, if it is none."""
+    nothing = b"", 0
+    if source.head[:4] not in (b"RIFF", b"RF64", b"BW64") or source.head[8:12] != b"WAVE":
+        return nothing
+    at, layout = 12, b""
     for _ in range(_CHUNKS):
         chunk = await source.read(at, 24)
         if len(chunk) < 8:
             break
         length = int.from_bytes(chunk[4:8], "little")
         if chunk[:4] == b"fmt " and len(chunk) == 24:
-            rate = _byte_rate(chunk[8:])
+            layout = chunk[8:]
         if chunk[:4] == b"data":
             # a recorder that was cut off leaves a size of 0 or of the greatest number
             rest = source.size - at - 8
-            return (min(length, rest) or rest) / rate if rate else None
+            return layout, min(length, rest) or rest
         at += 8 + length + length % 2
-    return None
-
-
-def _byte_rate(chunk: bytes) -> int:
-    kind, samples = int.from_bytes(chunk[:2], "little"), int.from_bytes(chunk[4:8], "little")
-    if kind in (1, 3, 0xFFFE):
-        # of raw samples: decoders do not read the byte rate
-        return samples * int.from_bytes(chunk[12:14], "little")
-    return int.from_bytes(chunk[8:12], "little")
+    return nothing
 
 
 def _flac(source: Source) -> float | None:
@@ -76,6 +91,7 @@ def _flac(source: Source) -> float | None:
 
 
 _READERS: dict[str, Callable[[Source], Awaitable[float | None]]] = {
+    "wav": _coded_wav,
     "ogg": ogg.seconds_in,
     "mp4": mp4.seconds_in,
     "webm": webm.seconds_in,

@@ -30,7 +30,7 @@ async def _seconds_of_movie(source: Source, start: int, end: int) -> float | Non
             # the greatest number stands for a length that is not known
             seconds = counted / scale if scale and counted < 2 ** (8 * (stop - length)) - 1 else 0
         if kind == b"mvex" and scale and not seconds:
-            seconds = await _fragmented(source, inner, inner_end) / scale
+            return await _fragmented(source, inner, inner_end) / scale or None
     return seconds or None
 
 

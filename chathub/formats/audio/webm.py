@@ -11,6 +11,8 @@ _EBML, _INFO, _CLUSTER = b"\x1a\x45\xdf\xa3", b"\x15\x49\xa9\x66", b"\x1f\x43\xb
 _SCALE, _DURATION, _TIME, _BLOCK = b"\x2a\xd7\xb1", b"\x44\x89", b"\xe7", b"\xa3"
 # elements in a row
 _MOST = 4_096
+# bytes of a number
+_LONGEST_NUMBER = 8
 # nanoseconds of a tick, where none are told
 _USUAL_SCALE = 1_000_000
 _BILLION = 1_000_000_000
@@ -24,7 +26,7 @@ async def seconds_in(source: Source) -> float | None:
     if at >= 0 and (info := next(_elements(source.head[at:]), None)):
         for name, value in _elements(info[1]):
             if name == _SCALE:
-                scale = int.from_bytes(value, "big")
+                scale = int.from_bytes(value[:_LONGEST_NUMBER], "big")
             if name == _DURATION and len(value) in (4, 8):
                 (ticks,) = struct.unpack(">f" if len(value) == 4 else ">d", value)
     if not ticks > 0 or not math.isfinite(ticks):
@@ -35,12 +37,13 @@ async def seconds_in(source: Source) -> float | None:
 def _last_block(tail: bytes) -> float:
     """The time of the last block, in ticks."""
     at = tail.rfind(_CLUSTER)
-    if at < 0:
+    cluster = next(_elements(tail[at:]), None) if at >= 0 else None
+    if cluster is None:
         return 0
     begun = last = 0
-    for name, value in _elements(next(_elements(tail[at:]))[1]):
+    for name, value in _elements(cluster[1]):
         if name == _TIME:
-            begun = int.from_bytes(value[:8], "big")
+            begun = int.from_bytes(value[:_LONGEST_NUMBER], "big")
         if name == _BLOCK and len(value) > 3:
             # the number of the track takes one byte: there are not 127 of them
             last = max(last, int.from_bytes(value[1:3], "big", signed=True))

@@ -12,6 +12,8 @@ from chathub.formats.forwarding import is_extra
 
 # bytes of a text that is kept in memory, and of all texts together
 LONGEST_TEXT, LONGEST_TEXTS = 128 * 1024, 512 * 1024
+# what servers take for true, in lower case
+_TRUE = ("true", "1", "t", "yes", "y", "on")
 
 
 class Field(NamedTuple):
@@ -50,6 +52,20 @@ class Form(Struct, frozen=True):
             found[meant] = text.decode("utf-8", "replace").strip()
         return found
 
+    def file(self, name: str) -> Field:
+        """The only file in this field.
+
+        Raises:
+            BadRequest: there is none, or more than one: the provider might read another one.
+        """
+        found = [field for field in self.fields if field.part.name.casefold() == name.casefold()]
+        for field in found:
+            if field.part.name != name:
+                refuse(field.part.name, "field_case_differs", meant=name)
+        if len(found) > 1:
+            refuse(name, "field_repeated")
+        return self.files(name)[0]
+
     def files(self, *names: str) -> list[Field]:
         """The files in these fields.
 
@@ -77,6 +93,11 @@ class Form(Struct, frozen=True):
             if takes_extras or not is_extra(part.name.partition("[")[0]):
                 fields.append((part, extent if text is None else text))
         return encode_form(fields, self.read)
+
+
+def is_true(texts: Mapping[str, str], name: str) -> bool:
+    """Whether a text means yes. A server that takes it for no sends no stream, which is read as well."""
+    return texts.get(name, "").casefold() in _TRUE
 
 
 def as_number(texts: Mapping[str, str], name: str, most: int) -> int | None:

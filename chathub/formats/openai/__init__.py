@@ -1,6 +1,5 @@
 """OpenAI's Chat Completions: the format of OpenAI, of most other providers, and of clients."""
 
-from chathub.formats.openai.decode_embeddings import count_token_ids, decode_embedding_usage
 from chathub.formats.openai.decode_request import decode_fields, decode_head, decode_request
 from chathub.formats.openai.decode_stream import Decoder, decode_body
 from chathub.formats.openai.encode_models import encode_model, encode_models
@@ -11,7 +10,7 @@ from chathub.formats.openai.encode_stream import (
     encode_body,
     encode_error,
 )
-from chathub.formats.urls import embeddings_url, models_url
+from chathub.formats.urls import models_url
 
 # nothing counts the tokens of a Chat Completion before its reply
 count_tokens = None
@@ -21,14 +20,11 @@ __all__ = [
     "LACKED_FIELDS",
     "Decoder",
     "Encoder",
-    "count_token_ids",
     "count_tokens",
     "decode_body",
-    "decode_embedding_usage",
     "decode_fields",
     "decode_head",
     "decode_request",
-    "embeddings_url",
     "encode_body",
     "encode_error",
     "encode_model",

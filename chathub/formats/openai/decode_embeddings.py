@@ -5,7 +5,6 @@ Source: OpenAI's API reference ("Create embeddings").
 """
 
 import json
-from collections.abc import Mapping
 
 import msgspec
 from msgspec import Raw
@@ -24,11 +23,6 @@ class _Response(msgspec.Struct):
 
 # what lists of numbers are made of
 _NUMBERS = b"0123456789[], \t\r\n"
-
-
-def count_token_ids(fields: Mapping[str, Raw]) -> int | None:
-    """How many tokens a client sends that has split its texts itself; None for one that sends texts."""
-    return only_token_ids(fields.get("input", Raw(b"")))
 
 
 def only_token_ids(value: Raw) -> int | None:

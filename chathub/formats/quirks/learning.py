@@ -25,6 +25,7 @@ _ESSENTIAL = PROMPTS | frozenset(
         *("max_tokens", "max_completion_tokens", "maxOutputTokens"),
         *("tool_choice", "toolConfig", "function_call", "mcp_servers", "container"),
         *("output_format", "modalities", "audio", "prediction", "responseMimeType", "generationConfig"),
+        *("suffix", "echo", "best_of"),
         *("thinkingConfig", "enable_thinking", "stop", "stop_sequences", "stopSequences"),
         *("web_search_options", "plugins", "models"),
     }

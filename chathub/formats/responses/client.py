@@ -2,7 +2,8 @@
 
 import secrets
 import time
-from collections.abc import Callable
+from collections.abc import Mapping
+from types import MappingProxyType
 
 import msgspec
 
@@ -17,22 +18,24 @@ from chathub.formats.responses.references import with_items
 from chathub.formats.responses.tools import ToolNames
 from chathub.schemas.readable import readable
 
+NONE: Mapping[str, bytes] = MappingProxyType({})
+
 
 class ResponsesClient(ForwardedClient):
-    """A request of ``POST /v1/responses``; ``id`` is that of its response. ``find`` gives an item of an
-    earlier reply by its id; ``keeps_items``: the client may refer to the items of this one.
+    """A request of ``POST /v1/responses``; ``id`` is that of its response. ``found`` has the items that it
+    refers to, by their ids; ``keeps_items``: the client may refer to the items of this one.
 
     Raises:
-        BadRequest: the body is no such request.
+        BadRequest: the body is no such request, or refers to another item.
     """
 
     _tool_names: ToolNames | None = None
 
-    def __init__(self, body: bytes, find: Callable[[str], bytes | None] = lambda _: None) -> None:
+    def __init__(self, body: bytes, found: Mapping[str, bytes] = NONE) -> None:
         self.body = body = readable(body)
         sent = decode_fields(body)
         head = decode_head(body)
-        self.fields = with_items(sent, find)
+        self.fields = with_items(sent, found)
         if self.fields is not sent:
             self.body = msgspec.json.encode(self.fields)
         self.keeps_items = bytes(sent.get("store", b"")) != b"false"

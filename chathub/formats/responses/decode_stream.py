@@ -14,7 +14,7 @@ from chathub.formats import loose_json as fields
 from chathub.formats.events import Event, Failure, Usage
 from chathub.formats.failures import error_bodies
 from chathub.formats.responses.decode_items import ItemDecoder
-from chathub.formats.stream_decoder import BROKEN, BROKEN_OFF, UNREADABLE_ERRORS
+from chathub.formats.stream_decoder import BROKEN, BROKEN_OFF, CUT, UNREADABLE_ERRORS
 from chathub.schemas.json import JsonObject
 
 # the code of what is a reply of Chat Completions, from a server that has no Responses
@@ -48,6 +48,8 @@ _ENDS = {
     _FAILED: "failed",
     "response.cancelled": "cancelled",
 }
+# a response with one of these has not ended
+_RUNNING = ("in_progress", "queued")
 
 _PART: dict[str, large_json.Shape] = dict.fromkeys(
     ("type", "text", "refusal", "annotations", "image_url", "b64_json", "data", "format", "transcript")
@@ -163,7 +165,7 @@ class Decoder(ItemDecoder):
     def _take_other(self, kind: str, value: JsonObject, events: list[Event]) -> None:
         """A whole response, or what is none."""
         if value.get("object") == "response" or (not kind and isinstance(value.get("output"), list)):
-            self._take_response(value, "completed", events)
+            self._take_response(value, "", events)
         elif kind == "error" or value.get("error") or (not kind and error_bodies.is_error(value)):
             self._fail(events, fields.refusal(value, BROKEN))
         elif "choices" in value:
@@ -172,21 +174,30 @@ class Decoder(ItemDecoder):
 
     def _take_response(self, response: JsonObject, ended: str, events: list[Event]) -> None:
         """The whole response, of a stream's last event or on its own; ``ended`` is the status that its event
-        says."""
+        says, which counts more than one that is no end."""
         for item, whole in self._items.of_whole(response.get("output")):
             self._finish_item(item, whole, events)
         for item in self._items:
             self._close_call(item, events)
-        status = fields.as_string(response.get("status")) or ended
+        status = fields.as_string(response.get("status"))
+        if not status or (ended and status in _RUNNING):
+            status = ended or "completed"
         if status == "failed" or (status != "completed" and response.get("error")):
             self.shows_error = self._streamed and ended == "failed"
             self._fail(events, fields.refusal({"error": response.get("error")}, BROKEN))
             self._end(events)
-        elif status not in ("in_progress", "queued"):
+        elif status not in _RUNNING:
             details = fields.as_object(response.get("incomplete_details"))
             reason = fields.as_string(details.get("reason")) if status == "incomplete" else ""
             self._finish = reason if reason in _WORDS else status
             self._end_whole(events)
+
+    def _end_whole(self, events: list[Event]) -> None:
+        if self._streamed and self._has_output and not self._is_finished:
+            # a mark of Chat Completions for the end, but not the event that has the response
+            self._end(events, Failure.found(CUT, kind="cut", status=200))
+        else:
+            super()._end_whole(events)
 
     def _fail(self, events: list[Event], failure: Failure) -> None:
         self._conclude(events, self._after_output(failure))

@@ -18,10 +18,9 @@ from chathub.formats.messages import ChatRequest, Endpoint, Message, UpstreamReq
 from chathub.formats.openai.encode_request import headers as headers_of
 from chathub.formats.openai.encode_request import left_out
 from chathub.formats.quirks.table import SAMPLING, Quirks
-from chathub.formats.raw_json import ABSENT, items, joined, look, raw, value_of
+from chathub.formats.raw_json import ABSENT, raw, value_of
 from chathub.formats.responses.input_addresses import replace_parts
 from chathub.formats.responses.input_reasoning import for_provider
-from chathub.schemas.json import JsonObject
 
 # a text in the last event of a stream, in the first ones, and nowhere else; and the last event of a whole one
 LAST_EVENT = b'"response"'
@@ -30,29 +29,11 @@ IS_LAST_EVENT = re.compile(rb'"type"\s*:\s*"response\.(?:completed|incomplete|ca
 # what belongs to responses that are stored: here, not at the provider
 _STORED = ("previous_response_id", "conversation", "background", "background_options")
 _ENCRYPTED = "reasoning.encrypted_content"
-# tools that the client runs; those of the provider cost more than their tokens
-_CLIENTS_TOOLS = frozenset(
-    {
-        *("function", "custom", "namespace", "local_shell", "apply_patch", "tool_search"),
-        *("computer", "computer_use_preview"),
-    }
-)
-# a prompt that is stored at the provider may have tools of its own
-_EXTRAS = ("prompt",)
-# choices of tools that name one, or some
-_CHOICES = frozenset({"function", "custom", "allowed_tools"})
-_MOST_TOOLS = 1000
 # bytes of a field that is read to learn from a refusal
 _SHORT = 64 * 1024
 
 
-class _Typed(msgspec.Struct):
-    type: str = ""
-
-
-_typed = msgspec.json.Decoder(_Typed)
 _any = msgspec.json.Decoder(Any)
-_object = msgspec.json.Decoder(JsonObject)
 _texts = msgspec.json.Decoder(list[str])
 
 
@@ -89,36 +70,6 @@ def _with_encrypted_reasoning(fields: dict[str, Raw], quirks: Quirks) -> dict[st
     if not quirks.encrypts_reasoning or _ENCRYPTED in included:
         return fields
     return {**fields, "include": raw([*included, _ENCRYPTED])}
-
-
-def without_extras(fields: Mapping[str, Raw]) -> dict[str, Raw]:
-    """The fields without those that choose another model or a more expensive service, and without the
-    provider's own tools."""
-    kept = forwarding.without_extras(fields)
-    kept = {name: value for name, value in kept.items() if name.casefold() not in _EXTRAS}
-    tools = items(kept.get("tools", ABSENT), _MOST_TOOLS) or []
-    own = [each for each in tools if _type_of(each) in _CLIENTS_TOOLS]
-    if len(own) < len(tools):
-        kept["tools"] = joined(own)
-    choice = value_of(kept.get("tool_choice", ABSENT), _object)
-    if choice is not None and not _is_own_choice(choice):
-        del kept["tool_choice"]
-    return kept
-
-
-def _type_of(tool: Raw) -> str:
-    found = look(tool, _typed)
-    return found.type if found else ""
-
-
-def _is_own_choice(choice: JsonObject) -> bool:
-    """Whether a choice names only tools that the client runs."""
-    if choice.get("type") not in _CHOICES:
-        return False
-    allowed = choice.get("tools") or []
-    return isinstance(allowed, list) and all(
-        isinstance(each, dict) and each.get("type") in _CLIENTS_TOOLS for each in allowed
-    )
 
 
 def described(fields: Mapping[str, Raw], *, stream: bool) -> ChatRequest:

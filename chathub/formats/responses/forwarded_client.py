@@ -10,6 +10,7 @@ from chathub.formats.messages import ChatRequest, Endpoint, UpstreamRequest
 from chathub.formats.quirks.table import Quirks
 from chathub.formats.responses import forward
 from chathub.formats.responses.decode_stream import Decoder, decode_body
+from chathub.formats.responses.extras import without_extras
 from chathub.formats.responses.failed_event import failed_event
 from chathub.formats.responses.input_addresses import replace_parts
 from chathub.formats.responses.whole_and_stream import stream_of, whole_of
@@ -28,7 +29,7 @@ class ForwardedClient(ClientFormat):
     decode_body = staticmethod(decode_body)
     whole_of = staticmethod(whole_of)
     stream_of = staticmethod(stream_of)
-    without_extras = staticmethod(forward.without_extras)
+    without_extras = staticmethod(without_extras)
     replace_parts = staticmethod(replace_parts)
 
     def forwarded(

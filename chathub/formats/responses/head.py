@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 from msgspec import Raw, Struct
 
-from chathub.formats.raw_json import ABSENT, first_of
+from chathub.formats.raw_json import ABSENT, first_of, is_readable, on_one_line
 from chathub.schemas.json import JsonObject
 
 _TEXT, _OBJECT, _LIST, _FLAG, _NUMBER = b'"', b"{", b"[", b"tf", b"-0123456789"
@@ -49,13 +49,13 @@ class ResponseHead(Struct, frozen=True):
 
     @classmethod
     def of(cls, fields: Mapping[str, Raw], id: str, created: int) -> "ResponseHead":
-        """The head for a request; a value of a wrong type counts as absent."""
+        """The head for a request; a value of a wrong type, or that cannot be read, counts as
+        absent."""
         given = {}
         for name, (beginnings, absent) in _FIELDS.items():
             value = fields.get(name, ABSENT)
-            given[name] = (
-                _on_one_line(value) if (first := first_of(value)) and first in beginnings else absent
-            )
+            is_given = (first := first_of(value)) and first in beginnings and is_readable(value)
+            given[name] = on_one_line(value) if is_given else absent
         return cls(id, created, given)
 
     def response(
@@ -82,10 +82,3 @@ class ResponseHead(Struct, frozen=True):
             "usage": usage,
         }
         return Raw(msgspec.json.encode(response))
-
-
-def _on_one_line(value: Raw) -> Raw:
-    """A value as the client wrote it, but without line ends: an event of a stream ends there."""
-    written = bytes(value)
-    is_one_line = b"\n" not in written and b"\r" not in written
-    return value if is_one_line else Raw(msgspec.json.format(written, indent=-1))

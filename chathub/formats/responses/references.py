@@ -1,14 +1,16 @@
 """References to items of earlier replies, which some clients send in place of the items: the AI SDK does so
 unless it is told that nothing is stored."""
 
-from collections.abc import Callable
+from collections.abc import Iterator, Mapping
 
 import msgspec
 from msgspec import Raw, Struct
 
+from chathub.errors import TooLarge
 from chathub.formats import sse
-from chathub.formats.client_request import MESSAGES
-from chathub.formats.raw_json import ABSENT, are_same, first_of, items, joined, look, value_of
+from chathub.formats.client_request import MESSAGES, refuse
+from chathub.formats.raw_json import ABSENT, first_of, items, joined, look, value_of
+from chathub.schemas.readable import readable
 
 # bytes of all items that one request refers to
 _MOST = 16 * 1024 * 1024
@@ -26,31 +28,57 @@ class _Response(Struct):
     output: Raw = ABSENT
 
 
+class _Request(Struct):
+    input: Raw = ABSENT
+
+
+_request = msgspec.json.Decoder(_Request)
 _item = msgspec.json.Decoder(_Item)
 _response = msgspec.json.Decoder(_Response)
 
 
-def with_items(fields: dict[str, Raw], find: Callable[[str], bytes | None]) -> dict[str, Raw]:
-    """The fields of a request with the items that it refers to; ``find`` gives one by its id. What is not
-    found stays a reference. The same object if nothing changes."""
+def references_in(body: bytes) -> list[str]:
+    """The ids of the items that a request refers to, each once; none of a body that is not valid."""
+    if _REFERENCE not in body:
+        return []
+    found = value_of(Raw(readable(body)), _request)
+    return list({each: None for _, each in _references(found.input)}) if found else []
+
+
+def with_items(fields: dict[str, Raw], found: Mapping[str, bytes]) -> dict[str, Raw]:
+    """The fields of a request with the items that it refers to, given by their ids.
+
+    Raises:
+        BadRequest: an item is not among them.
+        TooLarge: together they are too large.
+    """
     sent = fields.get("input", ABSENT)
     if _REFERENCE not in bytes(sent):
         return fields
-    listed = items(sent, MESSAGES) or []
-    better, left = [], _MOST
-    for each in listed:
+    better, left = items(sent, MESSAGES), _MOST
+    if better is None:
+        return fields
+    for number, item_id in _references(sent):
+        if (item := found.get(item_id)) is None:
+            refuse(f"input[{number}].id", "item_unknown")
+        left -= len(item)
+        if left < 0:
+            raise TooLarge("body_too_large", most=_MOST)
+        better[number] = Raw(item)
+    return {**fields, "input": joined(better)}
+
+
+def _references(sent: Raw) -> Iterator[tuple[int, str]]:
+    """The references of an input: their places and the ids."""
+    for number, each in enumerate(items(sent, MESSAGES) or []):
         known = look(each, _item)
-        item = find(known.id) if known and known.type == "item_reference" else None
-        if item is not None and len(item) <= left:
-            left -= len(item)
-            each = Raw(item)
-        better.append(each)
-    return fields if are_same(better, listed) else {**fields, "input": joined(better)}
+        if known is not None and known.type == "item_reference":
+            yield number, known.id
 
 
 def id_of(item: Raw) -> str:
     """The id of an item; empty for what has none."""
-    known = look(item, _item)
+    known = value_of(item, _item)
     return known.id if known else ""
 
 

@@ -211,6 +211,13 @@ def test_finish_reason_of_calls_that_are_cut_by_the_length_is_the_length() -> No
 
 def test_stream_that_ends_without_its_last_event_is_cut() -> None:
     assert read(named(*all_of(OUTPUT)[:-1]))[-1] == CUT
+    assert read(named(*all_of(OUTPUT)[:-1]), b"data: [DONE]\n\n")[-1] == CUT
+
+
+@pytest.mark.parametrize("status", ["in_progress", "queued", "", None])
+def test_last_event_is_the_end_whatever_the_response_in_it_says(status: str | None) -> None:
+    ending = event("completed", response=response() | {"status": status, "output": [MESSAGE]})
+    assert read(named(*all_of([MESSAGE])[:-1], ending))[-1] == Finish("stop")
 
 
 def test_failed_responses_have_their_error_and_their_usage() -> None:

@@ -7,6 +7,7 @@ import msgspec
 import pytest
 from msgspec import Raw
 
+from chathub.errors import BadRequest
 from chathub.formats.client_format import addressed_parts
 from chathub.formats.events import Failure
 from chathub.formats.failures import error_bodies
@@ -15,6 +16,7 @@ from chathub.formats.quirks.table import Quirks
 from chathub.formats.reasoning import seal
 from chathub.formats.responses import forward
 from chathub.formats.responses.decode_stream import decode_body
+from chathub.formats.responses.extras import without_extras
 from chathub.formats.responses.input_addresses import replace_parts
 from chathub.formats.responses.lacking import lack_in
 from chathub.upstream.learned_responses import LearnedResponses
@@ -103,12 +105,38 @@ def test_tools_of_the_provider_are_extras() -> None:
         prompt={"id": "pmpt_1"},
         input="hi",
     )
-    kept = {name: json.loads(bytes(value)) for name, value in forward.without_extras(body).items()}
+    kept = {name: json.loads(bytes(value)) for name, value in without_extras(body).items()}
     assert kept == {"tools": [LOOK, {"type": "custom", "name": "c"}], "input": "hi"}
     for choice in ("auto", {"type": "function", "name": "look"}, {"type": "allowed_tools", "tools": [LOOK]}):
-        assert "tool_choice" in forward.without_extras(fields(tool_choice=choice))
+        assert "tool_choice" in without_extras(fields(tool_choice=choice))
     allowed = {"type": "allowed_tools", "tools": [LOOK, SEARCH]}
-    assert "tool_choice" not in forward.without_extras(fields(tool_choice=allowed))
+    assert "tool_choice" not in without_extras(fields(tool_choice=allowed))
+
+
+def test_tools_of_the_provider_are_extras_wherever_they_are_offered() -> None:
+    def holding(*tools: Any) -> list[Any]:
+        space = {"type": "namespace", "name": "n", "tools": [*tools]}
+        return [space, {"type": "namespace", "name": "n", "tools": [space]}]
+
+    kinds = ("additional_tools", "tool_search_output", "new")
+    given = [{"type": kind, "tools": [LOOK, SEARCH, *holding(SEARCH, LOOK)]} for kind in kinds]
+    own = [{"type": kind, "tools": [LOOK, *holding(LOOK)]} for kind in kinds]
+    kept = without_extras(fields(input=[USER, *given], tools=holding(LOOK, SEARCH)))
+    assert json.loads(bytes(kept["input"])) == [USER, *own]
+    assert json.loads(bytes(kept["tools"])) == holding(LOOK)
+    escaped = b'[{"type":"additional_tools","t\\u006fols":[{"type":"web_search"}]}]'
+    assert json.loads(bytes(without_extras({"input": Raw(escaped)})["input"]))[0]["tools"] == []
+    for tools in (SEARCH, "web_search", [[SEARCH]]):
+        assert json.loads(bytes(without_extras(fields(tools=tools))["tools"])) == []
+    more = {"type": "additional_tools", "tools": [SEARCH] * 1001}
+    for place, body in {"tools": fields(tools=[SEARCH] * 1001), "input": fields(input=[more])}.items():
+        with pytest.raises(BadRequest) as refused:
+            without_extras(body)
+        assert refused.value.details == {"param": place}
+    with pytest.raises(BadRequest):
+        without_extras(fields(input=[USER] * 10_000 + [given[0]]))
+    unchanged = fields(input=[USER, own[0]], tools=[LOOK])
+    assert without_extras(unchanged) == unchanged
 
 
 def test_images_by_address_are_found_and_replaced() -> None:

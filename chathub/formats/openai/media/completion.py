@@ -5,31 +5,36 @@ from typing import Any
 
 import msgspec
 from msgspec import Raw, Struct
+from msgspec.structs import replace
 
 from chathub.formats import estimates, forwarding, large_json
 from chathub.formats import loose_json as loose
-from chathub.formats.client_request import decode, refuse, whole_number
+from chathub.formats.client_request import count_items, decode, refuse, whole_number
 from chathub.formats.events import Event, Text, Usage
 from chathub.formats.failures import error_bodies
-from chathub.formats.messages import Endpoint, UpstreamRequest
+from chathub.formats.messages import ChatRequest, Endpoint, UpstreamRequest
 from chathub.formats.openai.decode_embeddings import only_token_ids
 from chathub.formats.openai.decode_request import decode_fields, decode_head
 from chathub.formats.openai.decode_stream import Decoder
-from chathub.formats.openai.forward import with_length
+from chathub.formats.openai.forward import described, with_length, with_quirks
 from chathub.formats.openai.media.request import MediaRequest
 from chathub.formats.openai.media.stream import as_array
 from chathub.formats.prompt_counts import counts_of_body, counts_of_unreadable
-from chathub.formats.quirks.table import quirks_of
+from chathub.formats.quirks.table import Quirks
 from chathub.formats.stream_decoder import StreamDecoder
-from chathub.formats.urls import hostname, url_of
+from chathub.formats.urls import url_of
 from chathub.schemas.json import JsonObject
 from chathub.schemas.readable import readable
 
 _MOST_PROMPTS, _MOST_REPLIES = 2_048, 128
 
 
+# what a list of tokens consists of
+_TOKENS = b"0123456789, \t\r\n"
+
+
 class _Head(Struct):
-    prompt: Any = None
+    prompt: Raw = Raw(b"")
     best_of: Any = None
 
 
@@ -68,6 +73,7 @@ class CompletionRequest(MediaRequest):
     kind = "text"
     path = "/completions"
     model_types = ("completion", "chat")
+    takes_cap = True
     last_event = b"[DONE]"
     is_last_event = re.compile(rb"(?:^|[\r\n])data: ?\[DONE\]")
 
@@ -91,14 +97,19 @@ class CompletionRequest(MediaRequest):
         fields = self._fields if takes_extras else forwarding.without_extras(self._fields)
         return forwarding.adapted(fields, model)
 
+    def described(self) -> ChatRequest:
+        return described(self._fields, stream=self.streams)
+
     def upstream(
-        self, endpoint: Endpoint, model: str, *, takes_extras: bool, cap: int | None = None
+        self, endpoint: Endpoint, model: str, quirks: Quirks, *, takes_extras: bool, cap: int | None = None
     ) -> UpstreamRequest:
         fields = self._fields if takes_extras else forwarding.without_extras(self._fields)
         if cap is not None:
             fields = with_length(fields, ("max_tokens",), self._head.max_tokens, cap)
-        tells_usage = quirks_of(hostname(endpoint.base_url), model).stream_options
-        asks = self.strips_usage and tells_usage
+        # the length has one name, and nothing thinks
+        known = replace(quirks, max_tokens_field="max_tokens", thinking_off_when_not_streaming=False)
+        fields = with_quirks(fields, known, stream=self.streams)
+        asks = self.strips_usage and quirks.stream_options
         headers = {**forwarding.headers_for(endpoint), "Accept": "*/*"}
         body = forwarding.adapted(fields, model, include_usage=asks)
         return UpstreamRequest(url_of(endpoint.base_url, self.path), headers, body)
@@ -110,14 +121,12 @@ class CompletionRequest(MediaRequest):
         return TextDecoder().decode_body(body)
 
 
-def _prompts(prompt: Any) -> int:
-    """How many prompts there are: a list of numbers is one."""
-    number = 1
-    if isinstance(prompt, list) and not all(isinstance(each, int) for each in prompt):
-        number = len(prompt)
-    if number > _MOST_PROMPTS:
-        refuse("prompt", "field_out_of_range", least=1, most=_MOST_PROMPTS)
-    return number
+def _prompts(prompt: Raw) -> int:
+    """How many prompts there are: a list of tokens is one."""
+    sent = bytes(prompt)
+    if not sent.startswith(b"[") or sent.translate(None, _TOKENS) == b"[]":
+        return 1
+    return count_items(prompt, _MOST_PROMPTS, "prompt")
 
 
 def _best_of(given: Any) -> int:

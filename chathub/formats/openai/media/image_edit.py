@@ -1,4 +1,8 @@
-"""Requests for images that are made from others (``POST /v1/images/edits``), as a form or as JSON."""
+"""Requests for images, out of a text or of others (``POST /v1/images/edits``), as a form or as JSON.
+
+Sources: OpenAI's API reference, "Images"; SiliconFlow's has other names for the number and the size, and for
+the list in the response; Ark's makes groups of images.
+"""
 
 import re
 from collections.abc import Iterable, Mapping
@@ -10,10 +14,10 @@ from msgspec import Raw, Struct
 from chathub.formats import estimates, forwarding
 from chathub.formats import loose_json as loose
 from chathub.formats.body_fields import Known, fields_of
-from chathub.formats.client_request import decode, refuse, whole_number
+from chathub.formats.client_request import count_items, decode, refuse, whole_number
 from chathub.formats.events import Units
 from chathub.formats.forms.encode import FormBody
-from chathub.formats.forms.form import Form, as_number
+from chathub.formats.forms.form import Form, as_number, is_true
 from chathub.formats.openai.media.request import MediaRequest, checked_model
 from chathub.formats.openai.media.stream import as_array
 from chathub.formats.prompt_counts import PromptCounts
@@ -21,13 +25,18 @@ from chathub.formats.text_counts import counts_of_text
 from chathub.schemas.json import JsonObject
 from chathub.schemas.readable import readable
 
-_MOST_IMAGES = 10
-_NAMES = ("model", "n", "size", "quality", "stream", "prompt")
-_KNOWN = Known(*_NAMES)
+# images that are made, those of a group, and those that are sent
+_MOST_IMAGES, _MOST_OF_GROUP, _MOST_SENT = 10, 15, 100
+# the fields that say how many images are made, and how large
+_NUMBERS, _SIZES = ("n", "batch_size"), ("image_size", "size")
+_GROUP, _GROUP_OPTIONS = "sequential_image_generation", "sequential_image_generation_options"
+# the fields with images, in JSON
+_SENT = ("image", "images")
+_NAMES = ("model", *_NUMBERS, *_SIZES, "quality", "stream", "prompt")
+_KNOWN = Known(*_NAMES, *_SENT, _GROUP, _GROUP_OPTIONS, long=("prompt", *_SENT, "mask"))
 # tokens of an image that is sent, and of one that is made, at most
 _SEEN, _MADE = 8_000, 16_000
 _IMAGES = ("image", "image[]", "mask", "markup")
-_TRUE = ("true", "1", "True")
 _ATTRIBUTE = re.compile(r"[\w.:-]{1,40}", re.ASCII)
 # where an attribute is left to the provider
 _OPEN = ("", "auto")
@@ -37,10 +46,13 @@ class _Head(Struct):
     model: str | None = None
     prompt: str = ""
     n: Any = None
+    batch_size: Any = None
     size: str | None = None
+    image_size: str | None = None
     quality: str | None = None
     stream: bool | None = None
-    images: Raw = Raw(b"")
+    sequential_image_generation: Any = None
+    sequential_image_generation_options: Any = None
 
 
 _decode_head = msgspec.json.Decoder(_Head).decode
@@ -62,7 +74,7 @@ class ImageEditRequest(MediaRequest):
         self.model = checked_model(head.model)
         self.streams = bool(head.stream)
         self.expected = number
-        self._requested = (head.size or "", head.quality or "")
+        self._requested = (head.image_size or head.size or "", head.quality or "")
         self.most = Units("image", number, _chosen(self._requested))
         tokens = estimates.longest(PromptCounts(counts_of_text(head.prompt), messages=1))
         self.most_prompt = tokens + _SEEN * sent_images
@@ -76,16 +88,15 @@ class ImageEditRequest(MediaRequest):
             BadRequest: it has no model or no image, or a field is wrong.
         """
         texts = form.texts(*_NAMES)
-        number = as_number(texts, "n", _MOST_IMAGES) or 1
+        number = max(as_number(texts, name, _MOST_IMAGES) or 1 for name in _NUMBERS)
         given = form.files(*_IMAGES)
-        stream = texts.get("stream") in _TRUE
         head = _Head(
-            texts.get("model"),
-            texts.get("prompt", ""),
-            number,
-            texts.get("size"),
-            texts.get("quality"),
-            stream,
+            model=texts.get("model"),
+            prompt=texts.get("prompt", ""),
+            size=texts.get("size"),
+            image_size=texts.get("image_size"),
+            quality=texts.get("quality"),
+            stream=is_true(texts, "stream"),
         )
         return cls(form, head, number, max(1, len(given)))
 
@@ -98,10 +109,13 @@ class ImageEditRequest(MediaRequest):
         """
         body = readable(body)
         fields, head = fields_of(body, _KNOWN), decode(_decode_head, body)
-        number = 1 if head.n is None else whole_number(head.n)
-        if number is None or number > _MOST_IMAGES:
-            refuse("n", "field_out_of_range", least=1, most=_MOST_IMAGES)
-        return cls(fields, head, number, bytes(head.images).count(b"{"))
+        number = max(_number(name, getattr(head, name), _MOST_IMAGES) for name in _NUMBERS)
+        if head.sequential_image_generation not in (None, "disabled"):
+            options = loose.as_object(head.sequential_image_generation_options)
+            given = options.get("max_images", _MOST_OF_GROUP)
+            number = max(number, _number(f"{_GROUP_OPTIONS}.max_images", given, _MOST_OF_GROUP))
+        sent = sum(_sent(fields[name], name) for name in _SENT if name in fields)
+        return cls(fields, head, number, sent)
 
     @property
     def sent(self) -> Units:
@@ -116,10 +130,23 @@ class ImageEditRequest(MediaRequest):
     def units_of(self, responses: list[JsonObject]) -> Units:
         if not responses:
             return self.most
-        images = sum(len(as_array(each.get("data"))) for each in responses)
         told = [loose.as_string(responses[0].get(name)) for name in ("size", "quality")]
         found = [mine if word in _OPEN else word for word, mine in zip(told, self._requested, strict=True)]
-        return Units("image", images or len(responses), _chosen(found))
+        return Units("image", self._made(responses), _chosen(found))
+
+    def _made(self, responses: list[JsonObject]) -> int:
+        """How many images were made: as it is told, else those in the lists, else one for each event."""
+        usage = loose.as_object(responses[-1].get("usage"))
+        if (told := loose.as_count(usage.get("generated_images"))) is not None:
+            return told
+        made = 0
+        for response in responses:
+            lists = [found for name in ("data", "images") if isinstance(found := response.get(name), list)]
+            if lists:
+                made += sum(1 for image in as_array(lists[0]) if not image.get("error"))
+            else:
+                made += 1 if response.get("type") else self.most.count
+        return made
 
 
 class ImageGenerationRequest(ImageEditRequest):
@@ -127,6 +154,19 @@ class ImageGenerationRequest(ImageEditRequest):
 
     path = "/images/generations"
     last_event = b"image_generation.completed"
+
+
+def _number(name: str, given: Any, most: int) -> int:
+    number = 1 if given is None else whole_number(given)
+    if number is None or number > most:
+        refuse(name, "field_out_of_range", least=1, most=most)
+    return number
+
+
+def _sent(raw: Raw, name: str) -> int:
+    """The images in a field: one, or a list of them."""
+    is_list = bytes(memoryview(raw)[:1]) == b"["
+    return count_items(raw, _MOST_SENT, name) if is_list else int(bytes(memoryview(raw)[:5]) != b"null")
 
 
 def _chosen(words: Iterable[str]) -> tuple[str, ...]:

@@ -4,6 +4,8 @@ import re
 from abc import ABC, abstractmethod
 from typing import ClassVar
 
+from msgspec.structs import replace
+
 from chathub.database.rows.budgets import GatewayKind
 from chathub.errors import BadRequest
 from chathub.formats import forwarding, large_json, sse
@@ -11,15 +13,18 @@ from chathub.formats import loose_json as fields
 from chathub.formats.events import Event, Failure, Units, Usage
 from chathub.formats.failures import error_bodies
 from chathub.formats.forms.encode import FormBody
-from chathub.formats.messages import Endpoint, UpstreamRequest
+from chathub.formats.messages import ChatRequest, Endpoint, UpstreamRequest
 from chathub.formats.openai.encode_stream import Encoder
 from chathub.formats.openai.media.stream import MediaDecoder
+from chathub.formats.quirks.table import Quirks
 from chathub.formats.stream_decoder import EMPTY, UNREADABLE, StreamDecoder
 from chathub.formats.urls import url_of
 from chathub.schemas.json import JsonObject
 
 # characters of a model's name
 _LONGEST_NAME = 200
+# a provider that tells so many times what a request can use counts wrongly
+_MOST_TIMES = 10
 
 
 class MediaRequest(ABC):
@@ -33,10 +38,16 @@ class MediaRequest(ABC):
     path: ClassVar[str]
     # the types of models that take it
     model_types: ClassVar[tuple[str, ...]]
+    # whether another model can take the place of one that fails
+    falls_back = True
+    # whether the length of its replies can be capped
+    takes_cap = False
     # whether the response is a file, whose usage nothing tells
     is_binary = False
     is_text = False
     strips_usage = False
+    # what a provider may charge for any request, in units
+    least: ClassVar[int] = 1
     # how many last events a stream has
     expected = 1
     last_event: ClassVar[bytes]
@@ -52,6 +63,11 @@ class MediaRequest(ABC):
         """What is used once it is sent, as long as the provider does not tell it."""
         return self.most
 
+    @property
+    def unsupported(self) -> BadRequest:
+        """The error where no provider of the model has the path."""
+        return BadRequest("model_without_path", model=self.model, path=f"/v1{self.path}")
+
     @abstractmethod
     def body(self, model: str, *, takes_extras: bool) -> bytes | FormBody:
         """The body with the name that the model has at its provider."""
@@ -59,6 +75,13 @@ class MediaRequest(ABC):
     def units_of(self, responses: list[JsonObject]) -> Units | None:
         """What was used, by the provider's response or by the last events of its stream."""
         return self.sent
+
+    def paid_units(self, responses: list[JsonObject]) -> Units | None:
+        """The same as far as it is possible: a provider is not believed any number."""
+        units = self.units_of(responses)
+        if units is None or self.most is None:
+            return units
+        return replace(units, count=min(units.count, _MOST_TIMES * max(self.least, self.most.count)))
 
     @property
     def requested(self) -> int | None:
@@ -71,8 +94,12 @@ class MediaRequest(ABC):
         fields.update_counts(counts, fields.as_object(response.get("usage")))
         return fields.read_usage(counts)
 
+    def described(self) -> ChatRequest | None:
+        """What it holds, as far as refusals teach quirks; None: they teach nothing."""
+        return None
+
     def upstream(
-        self, endpoint: Endpoint, model: str, *, takes_extras: bool, cap: int | None = None
+        self, endpoint: Endpoint, model: str, quirks: Quirks, *, takes_extras: bool, cap: int | None = None
     ) -> UpstreamRequest:
         """The request for an endpoint; ``cap``: the most tokens that a reply may have."""
         body = self.body(model, takes_extras=takes_extras)
@@ -84,7 +111,7 @@ class MediaRequest(ABC):
         return UpstreamRequest(url, headers, body.texts, body, is_media=True)
 
     def decoder(self, limit: int) -> StreamDecoder:
-        return MediaDecoder(limit, self.units_of, self.expected)
+        return MediaDecoder(limit, self.paid_units, self.expected)
 
     def failure_event(self, failure: Failure, decoder: StreamDecoder) -> bytes:
         """A failure as an event of the stream."""
@@ -108,7 +135,7 @@ class MediaRequest(ABC):
         return [usage if usage != Usage() else Usage(completion_tokens=0), *self._told([found])]
 
     def _told(self, responses: list[JsonObject]) -> list[Units]:
-        units = self.units_of(responses)
+        units = self.paid_units(responses)
         return [] if units is None else [units]
 
 
@@ -119,7 +146,8 @@ _SHAPE: large_json.Shape = {
     "duration": None,
     "size": None,
     "quality": None,
-    "data": [{"url": None}],
+    "data": [{"url": None, "error": None}],
+    "images": [{"url": None, "error": None}],
 }
 
 

@@ -6,7 +6,7 @@ from msgspec import Raw, Struct
 from chathub.formats import estimates, forwarding
 from chathub.formats import loose_json as loose
 from chathub.formats.body_fields import Known, fields_of
-from chathub.formats.client_request import decode
+from chathub.formats.client_request import count_items, decode
 from chathub.formats.events import Units, Usage
 from chathub.formats.openai.media.request import MediaRequest, checked_model
 from chathub.formats.prompt_counts import counts_of_body, counts_of_unreadable
@@ -14,13 +14,14 @@ from chathub.schemas.json import JsonObject
 from chathub.schemas.readable import readable
 
 _KNOWN = Known("model", "query", "documents", "top_n")
+_MOST_DOCUMENTS = 10_000
 # documents of one search, and tokens from which on a document counts as two
 _DOCUMENTS, _TOKENS = 100, 500
 
 
 class _Head(Struct):
     model: str | None = None
-    documents: list[Raw] = []
+    documents: Raw = Raw(b"[]")
 
 
 _decode_head = msgspec.json.Decoder(_Head).decode
@@ -40,7 +41,7 @@ class RerankRequest(MediaRequest):
         self.model = checked_model(head.model)
         counts = counts_of_body(body) or counts_of_unreadable(body)
         self.prompt, self.most_prompt = estimates.expected(counts), estimates.longest(counts)
-        number = max(1, len(head.documents))
+        number = max(1, count_items(head.documents, _MOST_DOCUMENTS, "documents"))
         self._searches = Units("search", -(-number // _DOCUMENTS))
         self.most = Units("search", -(-(number + self.most_prompt // _TOKENS) // _DOCUMENTS))
 

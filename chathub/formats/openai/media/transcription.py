@@ -7,16 +7,13 @@ from chathub.formats import loose_json as fields
 from chathub.formats.audio.length import Length, length_of
 from chathub.formats.events import Units
 from chathub.formats.forms.encode import FormBody
-from chathub.formats.forms.form import Form
+from chathub.formats.forms.form import Form, is_true
 from chathub.formats.openai.media.request import MediaRequest, checked_model
 from chathub.schemas.json import JsonObject
 
 # tokens of a second of a recording, and of what is said in it, at most
 _HEARD, _SAID = 20, 10
-# a provider cannot have heard more, in seconds
-_LONGEST = 7 * 86_400
 _TEXT_FORMATS = ("text", "srt", "vtt")
-_TRUE = ("true", "1", "True")
 
 
 class TranscriptionRequest(MediaRequest):
@@ -25,13 +22,15 @@ class TranscriptionRequest(MediaRequest):
     kind = "transcription"
     path = "/audio/transcriptions"
     model_types = ("audio",)
+    # a minute
+    least = 60
     last_event = b"transcript.text.done"
     is_last_event = re.compile(rb'"type"\s*:\s*"transcript\.text\.done"')
 
     def __init__(self, form: Form, length: Length) -> None:
         texts = form.texts("model", "stream", "response_format")
         self.model = checked_model(texts.get("model"))
-        self.streams = texts.get("stream") in _TRUE
+        self.streams = is_true(texts, "stream")
         self.is_text = texts.get("response_format") in _TEXT_FORMATS
         self._form, self._length = form, length
         self.most = Units("second", math.ceil(length.most))
@@ -42,14 +41,12 @@ class TranscriptionRequest(MediaRequest):
         """The request in a form.
 
         Raises:
-            BadRequest: it has no model or no file.
+            BadRequest: it has no model, or not one file.
         """
         form.texts("model")
-        file, *others = form.files("file")
+        file = form.file("file")
         length = await length_of(file.extent.size, lambda start, size: form.read_in(file.extent, start, size))
-        more = [other.extent.size for other in others]
-        # of several files the provider chooses one
-        return cls(form, Length(length.seconds, max([length.most, *(size / 1_000 for size in more)])))
+        return cls(form, length)
 
     @property
     def sent(self) -> Units:
@@ -75,6 +72,6 @@ def _seconds(told: object) -> float | None:
     """Seconds as a provider tells them: a number, or its text."""
     try:
         seconds = float(told) if isinstance(told, int | float | str) and not isinstance(told, bool) else -1.0
-    except ValueError:
+    except (ValueError, OverflowError):
         return None
-    return min(seconds, _LONGEST) if seconds >= 0 else None
+    return seconds if math.isfinite(seconds) and seconds >= 0 else None
