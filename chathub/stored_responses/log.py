@@ -9,6 +9,7 @@ from msgspec import Raw
 from chathub.billing import budgets
 from chathub.database.rows.responses import StoredResponse
 from chathub.database.transaction import Transaction
+from chathub.errors import BadRequest
 from chathub.formats.raw_json import ABSENT
 from chathub.formats.responses.references import id_of, items_of
 from chathub.schemas.json import JsonObject
@@ -31,13 +32,23 @@ class NewResponse(NamedTuple):
 
     public_id: str
     user_id: int
-    previous_id: int | None
-    depth: int
+    previous: StoredResponse | None
     model: str
     is_background: bool
     now: int
     key: RequestKey | None
     input: StoredItems
+
+    @property
+    def depth(self) -> int:
+        """How many responses come before it."""
+        return self.previous.depth + 1 if self.previous else 0
+
+
+def unknown_previous(public_id: str) -> BadRequest:
+    """The error of a request that continues what is not kept."""
+    param = {"param": "previous_response_id"}
+    return BadRequest("previous_response_not_found", details=param, id=public_id[:200])
 
 
 def begin(tx: Transaction, new: NewResponse, batch: Batch | None) -> int:
@@ -46,13 +57,24 @@ def begin(tx: Transaction, new: NewResponse, batch: Batch | None) -> int:
     Raises:
         StorageFull: the user stores as much as it may, or would with this input.
         RepeatedRequest, Conflict: as for ``check_repeated``.
+        BadRequest: what it continues was deleted meanwhile.
     """
     name, digest = new.key or (None, None)
     if new.key is not None:
         repeats.check_repeated(tx, new.user_id, new.key, new.now)
         tx.run(tx.q.responses.forget_key, user_id=new.user_id, name=name)
     budgets.check_storage(budgets.get_limits(tx, new.user_id))
-    values = {**new._asdict(), "key": name, "digest": digest, "input": new.input.packed}
+    previous = new.previous
+    if previous is not None and tx.one(tx.q.responses.get, response_id=previous.id) is None:
+        raise unknown_previous(previous.public_id)
+    values = {
+        **new._asdict(),
+        "previous_id": previous and previous.id,
+        "depth": new.depth,
+        "key": name,
+        "digest": digest,
+        "input": new.input.packed,
+    }
     (row,) = tx.all(tx.q.responses.insert, **values)
     places.remember(tx, row.id, new.input.ids, is_output=False)
     budgets.check_storage(budgets.get_limits(tx, new.user_id))

@@ -104,7 +104,7 @@ class StoredResponses:
         param = {"param": "previous_response_id"}
         stored = await self._find(caller, wanted.previous)
         if stored is None:
-            raise BadRequest("previous_response_not_found", details=param, id=wanted.previous[:200])
+            raise log.unknown_previous(wanted.previous)
         if not stored.has_ended:
             raise Conflict("previous_response_running", details=param, id=stored.public_id)
         if stored.depth + 1 >= _LONGEST_CHAIN:
