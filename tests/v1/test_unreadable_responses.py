@@ -183,5 +183,7 @@ async def test_items_of_any_kind_are_listed_and_continued(
     odd = [1, "x", None, [], {"id": 5}, {"type": 5}, {"type": "reasoning", "encrypted_content": 5}]
     whole = await begun(client, admin, input=[*odd, {"role": "user", "content": "hi"}])
     assert len((await got(client, admin, whole["id"], "/input_items"))["data"]) == len(odd) + 1
+    async with client.get(f"{PATH}/{whole['id']}/input_items?after=x", headers=admin) as response:
+        assert (response.status, (await response.json())["error"]["message"]) == (400, "The list has no x")
     await begun(client, admin, previous_response_id=whole["id"], input="more")
     assert [each.get("role") for each in provider.last["input"]][-3:] == ["user", "assistant", "user"]
