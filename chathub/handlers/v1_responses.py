@@ -3,6 +3,7 @@
 from functools import partial
 
 from aiohttp import web
+from msgspec import Raw
 
 from chathub.app_keys import BODY, CALLER, GATEWAY, STORED_RESPONSES
 from chathub.formats.responses.client import ResponsesClient
@@ -39,7 +40,7 @@ async def _respond_and_keep(request: web.Request, client_format: ResponsesClient
     sink = _KeepingResponse(request, client_format.model)
     response = await respond(request, client_format, sink)
     if isinstance(response, web.Response) and isinstance(response.body, bytes):
-        sink.remember(await off_loop(request, items_of, response.body))
+        sink.remember(await off_loop(request, items_of, Raw(response.body)))
     return response
 
 

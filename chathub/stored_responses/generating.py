@@ -138,7 +138,7 @@ class ResponseGenerator:
         if status is None:
             await self._db.write(log.append, run.id, batch)
         else:
-            await self._db.write_with_retry(log.end, run.id, batch, status)
+            batch = await self._db.write_with_retry(log.end, run.id, batch, status)
             run.is_over = True
         run.add(batch)
 

@@ -15,12 +15,13 @@ from chathub.database.database import Database
 from chathub.database.errors import DatabaseUnavailable
 from chathub.database.rows.responses import StoredResponse
 from chathub.database.transaction import Transaction
+from chathub.disk import Disk
 from chathub.errors import BadRequest, Conflict, NotFound
 from chathub.offload import Offload
 from chathub.providers.catalog import Catalog
 from chathub.providers.entries import may_use
 from chathub.schemas.responses import ItemsPage
-from chathub.stored_responses import history, items, log
+from chathub.stored_responses import history, items, log, places
 from chathub.stored_responses.beginning import StoredRequest, beginning_of
 from chathub.stored_responses.following import follow
 from chathub.stored_responses.generating import ResponseGenerator
@@ -31,6 +32,8 @@ from chathub.stored_responses.run import CANCELLED, StoredRun
 
 # responses that one chain may have
 _LONGEST_CHAIN = 500
+# bytes of an input, compressed, that a disk with little room does not take
+_LARGE_INPUT = 200_000
 # responses that are removed in one write; seconds between two of them, and between two rounds
 _REMOVED, _PAUSE, _ROUND = 20, 0.05, 600
 _DAY = 86_400_000
@@ -47,6 +50,7 @@ class StoredResponses:
         clock: Clock,
         config: Config,
         offload: Offload,
+        disk: Disk,
     ) -> None:
         self._db = db
         self._catalog = catalog
@@ -54,6 +58,7 @@ class StoredResponses:
         self._clock = clock
         self._config = config
         self._offload = offload
+        self._disk = disk
 
     # --- begin
 
@@ -72,6 +77,7 @@ class StoredResponses:
         public_id, now = f"resp_{secrets.token_hex(24)}", self._clock.now()
         make = partial(beginning_of, request, caller.id, public_id, now)
         beginning = await self._offload.run(size, make, previous, earlier)
+        self._disk.check(large=len(beginning.new.input.packed) > _LARGE_INPUT)
         try:
             response_id, run = await self._generator.begin(caller, beginning)
         except RepeatedRequest as repeated:
@@ -107,6 +113,7 @@ class StoredResponses:
         return stored
 
     async def _history(self, caller: Caller, previous: StoredResponse | None) -> list[Raw]:
+        """The items of a response that is continued, and of those before it."""
         return await self._db.read_background(caller.id, history.load, previous.id) if previous else []
 
     # --- read
@@ -158,9 +165,9 @@ class StoredResponses:
         Raises:
             TooLarge: they are among too many others.
         """
-        rows = await self._db.read_background(caller.id, items.find_places, caller.id, ids)
-        places = items.readable_places(rows, partial(self.may_read, caller))
-        return await self._db.read_background(caller.id, items.load, places)
+        found = await self._db.read_background(caller.id, places.find, caller.id, ids)
+        readable = places.readable(found, partial(self.may_read, caller))
+        return await self._db.read_background(caller.id, items.load, readable)
 
     async def response(self, caller: Caller, stored: StoredResponse) -> bytes:
         """The response as it is now."""

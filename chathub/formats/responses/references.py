@@ -82,9 +82,9 @@ def id_of(item: Raw) -> str:
     return known.id if known else ""
 
 
-def items_of(response: bytes) -> list[Raw]:
+def items_of(response: Raw) -> list[Raw]:
     """The items of a whole response."""
-    found = value_of(Raw(response), _response)
+    found = value_of(response, _response)
     return (items(found.output, MESSAGES) or []) if found else []
 
 
