@@ -46,6 +46,9 @@ async def _respond_and_keep(request: web.Request, client_format: ResponsesClient
 
 async def count_input_tokens(request: web.Request) -> web.Response:
     client_format = await _decoded(request, await read_body(request, LONGEST))
+    wanted = Wanted.of(client_format.fields)
+    if wanted.previous is not None:
+        client_format = await _continued(request, client_format, wanted)
     headers = {name.lower(): value for name, value in request.headers.items()}
     counted = await request.app[GATEWAY].count_tokens(request[CALLER], client_format, headers)
     response = json_response({"object": "response.input_tokens", "input_tokens": counted.tokens})
