@@ -100,6 +100,11 @@ class Rewriter:
         self._has_begun = has_begun
         self.status: str | None = None
 
+    @property
+    def pending(self) -> int:
+        """The bytes of an event that is not complete."""
+        return self._parser.pending
+
     def feed(self, data: bytes) -> Batch | None:
         """The events that some bytes complete."""
         return self._batch(self._parser.feed(data))

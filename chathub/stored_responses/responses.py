@@ -20,13 +20,14 @@ from chathub.errors import BadRequest, Conflict, NotFound
 from chathub.offload import Offload
 from chathub.providers.catalog import Catalog
 from chathub.providers.entries import may_use
-from chathub.schemas.json import JsonObject
+from chathub.schemas.responses import ItemsPage
 from chathub.stored_responses import history, items, log, places
 from chathub.stored_responses.beginning import StoredRequest, beginning_of
 from chathub.stored_responses.following import follow
 from chathub.stored_responses.generating import ResponseGenerator
+from chathub.stored_responses.reading import read_input, read_response
 from chathub.stored_responses.repeats import RepeatedRequest, RequestKey, check_repeated
-from chathub.stored_responses.request import Wanted, body_of, unpacked_items
+from chathub.stored_responses.request import Wanted, body_of
 from chathub.stored_responses.run import CANCELLED, StoredRun
 
 # responses that one chain may have
@@ -168,14 +169,13 @@ class StoredResponses:
         readable = places.readable(found, partial(self.may_read, caller))
         return await self._db.read_background(caller.id, items.load, readable)
 
-    async def response(self, caller: Caller, stored: StoredResponse) -> JsonObject | Raw:
+    async def response(self, caller: Caller, stored: StoredResponse) -> bytes:
         """The response as it is now."""
-        return await self._db.read_background(caller.id, _current, stored)
+        return await self._db.read_background(caller.id, read_response, stored)
 
-    async def input_items(self, stored: StoredResponse) -> list[Raw]:
-        """The items of a response's own input, in order."""
-        row = await self._db.fetch_one(self._db.q.responses.get_input, response_id=stored.id)
-        return await self._offload.run(len(row.input), unpacked_items, row.input) if row else []
+    async def input_page(self, caller: Caller, stored: StoredResponse, wanted: ItemsPage) -> bytes:
+        """A page of the items of a response's own input."""
+        return await self._db.read_background(caller.id, read_input, stored, wanted)
 
     def follow(self, stored: StoredResponse, after: int) -> AsyncIterator[bytes]:
         """The events behind a sequence number until the end; see ``following.follow``."""
@@ -230,14 +230,6 @@ class StoredResponses:
         """Remove a few of these; gives how many."""
         before = self._clock.month().certain - self._config.responses_days * _DAY
         return await self._db.write(_remove_old, before)
-
-
-def _current(tx: Transaction, stored: StoredResponse) -> JsonObject | Raw:
-    """The response, which may have ended or gone since it was found."""
-    found = tx.one(tx.q.responses.get, response_id=stored.id)
-    if found is None:
-        raise NotFound("response_not_found", id=stored.public_id)
-    return log.response_of(tx, found)
 
 
 def _delete(tx: Transaction, response_id: int) -> None:

@@ -20,6 +20,7 @@ from chathub.app_keys import DB, STORED_RESPONSES
 from chathub.config import Config
 from chathub.database.rows.responses import StoredResponse
 from chathub.errors import ChatHubError
+from chathub.schemas.responses import ItemsPage
 from chathub.sentences import Reason
 from chathub.stored_responses import log
 from chathub.stored_responses.events import Batch, framed
@@ -199,7 +200,8 @@ class World:
         after = self.chance.randrange(-1, len(known.events) + 1)
         read = b"".join([piece async for piece in self.stored.follow(stored, after)])
         assert read == b"".join(known.events[after + 1 :])
-        assert len(await self.stored.input_items(stored)) == len(known.input)
+        page = json.loads(await self.stored.input_page(caller, stored, ItemsPage(limit=100)))
+        assert len(page["data"]) == len(known.input)
 
     async def _check_items(self, user_id: int) -> None:
         """Each item is found in the newest response that has it; in its output before its input."""

@@ -94,6 +94,11 @@ class ItemReader:
     def __init__(self) -> None:
         self._parser: sse.Parser | None = sse.Parser()
 
+    @property
+    def pending(self) -> int:
+        """The bytes of an event that is not complete."""
+        return self._parser.pending if self._parser else 0
+
     def feed(self, data: bytes) -> list[Raw]:
         """The items that are done with these bytes; none after what cannot be read."""
         if self._parser is None:
