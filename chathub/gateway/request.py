@@ -155,6 +155,9 @@ class GatewayRequest:
                 sink.lose()
                 await self._read_on(task, usage_seconds)
             raise
+        finally:
+            # it has the body, which may be large: nothing that refers to itself may keep it
+            self.task = None
 
     async def _read_on(self, task: asyncio.Task[Any], seconds: float) -> None:
         self.left.set()

@@ -1,7 +1,9 @@
 """Texts, images, ranks and moderations at /v1: forwarded, reserved, and paid by the unit."""
 
 import asyncio
+import gc
 import json
+import tracemalloc
 from collections.abc import AsyncIterator
 from itertools import islice
 from typing import Any
@@ -228,6 +230,36 @@ async def test_streamed_text_has_the_usage_that_was_requested_however_it_is_spli
     rows = ledger(config.database)
     assert len(rows) == len(places)
     assert {(row["kind"], row["prompt_tokens"], row["completion_tokens"]) for row in rows} == {("text", 5, 7)}
+
+
+@pytest.mark.parametrize(
+    ("path", "kind"),
+    [("/v1/images/generations", "image"), ("/v1/embeddings", "embedding"), ("/v1/chat/completions", "chat")],
+)
+async def test_memory_of_a_whole_response_is_free_when_it_is_sent(
+    client: TestClient, admin: Headers, provider: MediaProvider, path: str, kind: str
+) -> None:
+    """Also where nothing collects what refers to itself."""
+    await add(client, admin, provider.base_url, name="m", model_type=kind)
+    text = "x" * 1_000_000
+    message = {"role": "assistant", "content": text}
+    choice = {"index": 0, "message": message, "finish_reason": "stop"}
+    respond(provider, {"choices": [choice]} if kind == "chat" else {"data": [{"b64_json": text}]})
+    body = {"model": "m", "prompt": "x", "input": "x", "messages": [{"role": "user", "content": "x"}]}
+    gc.collect()
+    gc.disable()
+    tracemalloc.start()
+    try:
+        sizes = []
+        for _ in range(6):
+            response = await client.post(path, json=body, headers=admin | {"Connection": "close"})
+            # which keeps nothing itself
+            assert response.status == 200 and [len(each) async for each in response.content.iter_any()]
+            sizes.append(tracemalloc.get_traced_memory()[0])
+        assert sizes[-1] < sizes[0] + 2_000_000, sizes
+    finally:
+        tracemalloc.stop()
+        gc.enable()
 
 
 @pytest.mark.parametrize("stream", [False, True])
