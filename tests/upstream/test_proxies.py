@@ -89,6 +89,8 @@ def test_own_setting_comes_before_the_environment(
         ("2606:4700::/32", "2606:4700::1", 443, True),
         ("[2606:4700::1]:443", "2606:4700::1", 443, True),
         ("2606:4700::1", "2606:4700::2", 443, False),
+        ("Bücher.example", "www.xn--bcher-kva.example", 443, True),
+        ("a..b, example.com.", "example.com", 443, True),
         (".", "example.com", 443, False),
         ("", "example.com", 443, False),
     ],
