@@ -47,14 +47,15 @@ class UsageBound(Struct, frozen=True, kw_only=True):
     """The most that a request may use, in tokens, and the highest prices of the models that may reply.
 
     ``reply`` is the length of one reply, ``choices`` how many were requested; ``is_open_ended``: the client
-    set no length. ``units_cost`` is the most that units cost, in millionths, where they are paid
-    instead of tokens.
+    set no length; ``is_fixed``: it cannot be capped, as that of an image. ``units_cost`` is the most that
+    units cost, in millionths, where they are paid instead of tokens.
     """
 
     prompt: int
     reply: int
     choices: int = 1
     is_open_ended: bool = False
+    is_fixed: bool = False
     prices: Prices
     units_cost: int = 0
 
@@ -66,14 +67,18 @@ class UsageBound(Struct, frozen=True, kw_only=True):
         requested: int | None,
         choices: int = 1,
         units: Units | None = None,
+        *,
+        is_fixed: bool = False,
     ) -> "UsageBound":
         """The bound over all candidates: the longest reply of any, at the highest prices."""
         models = [candidate.model for candidate in candidates.in_order]
         return cls(
             prompt=prompt,
-            reply=longest_reply(requested, [model.max_tokens for model in models]),
+            # a model's own limit is one of texts
+            reply=longest_reply(requested, [None if is_fixed else model.max_tokens for model in models]),
             choices=choices,
             is_open_ended=requested is None,
+            is_fixed=is_fixed,
             prices=Prices.highest([model.prices for model in models]),
             units_cost=max(model.units.most(units) for model in models) if units else 0,
         )
@@ -175,7 +180,7 @@ def size_reservation(state: BudgetState, bound: UsageBound) -> Reservation:
     """
     replies = bound.reply * bound.choices
     room = min((_room(budget, bound, state.month) for budget in _budgets(state)), default=None)
-    if room is None:
+    if room is None or bound.is_fixed:
         return Reservation(bound.prompt + replies, bound.cost(replies))
     fair = max(DEFAULT_REPLY_TOKENS, room // _FAIR_PART) if bound.is_open_ended else room
     if bound.is_open_ended and fair >= max(replies, _ENOUGH * bound.choices):
@@ -195,7 +200,8 @@ def _room(budget: Budget, bound: UsageBound, month: Month) -> int:
     else:
         room = (budget.left * MILLION - bound.prompt * bound.prices.prompt) // bound.prices.output
     # a token for each reply at least; embeddings have none
-    if room < min(1, bound.reply) * bound.choices:
+    least = bound.reply if bound.is_fixed else min(1, bound.reply)
+    if room < least * bound.choices:
         code = "budget_used_up" if budget.used >= budget.limit else "budget_insufficient"
         reason = Reason(code, budget.params(month))
         raise BudgetSpent.of(reason, details={"budget": budget.shown(month)})

@@ -8,6 +8,7 @@ from collections.abc import Collection, Iterable
 from msgspec import Struct
 
 from chathub.formats.listed_prices import ListedPrices, number_of, read_prices, value_at
+from chathub.formats.listed_units import read_units
 from chathub.formats.loose_json import as_object, as_string
 from chathub.schemas.json import JsonObject
 
@@ -57,7 +58,9 @@ _TYPES = {
     "image": "image",
     "imagegeneration": "image",
     "audio": "audio",
+    "speech": "audio",
     "transcribe": "audio",
+    "transcription": "audio",
     "moderation": "moderation",
     "video": "video",
     "videogeneration": "video",
@@ -73,7 +76,10 @@ _TYPES_BY_ABILITY = {
     "moderation": "moderation",
     "audio_speech": "audio",
     "audio_transcription": "audio",
+    "tts": "audio",
+    "stt": "audio",
     "ocr": "image",
+    "image_gen": "image",
 }
 # Gemini's methods, for a model that is not asked with generateContent
 _METHODS = {
@@ -85,7 +91,8 @@ _METHODS = {
 
 
 class ListedModel(Struct, frozen=True):
-    """A model in a provider's own list. None is what the list does not say; lengths are tokens."""
+    """A model in a provider's own list. None is what the list does not say; lengths are tokens. ``units`` are
+    prices as ``read_units`` gives them."""
 
     name: str
     model_type: str | None = None
@@ -94,6 +101,7 @@ class ListedModel(Struct, frozen=True):
     supports_vision: bool | None = None
     supports_tools: bool | None = None
     prices: ListedPrices | None = None
+    units: dict[str, int] | None = None
 
 
 def read_model(item: JsonObject) -> ListedModel | None:
@@ -110,6 +118,7 @@ def read_model(item: JsonObject) -> ListedModel | None:
         supports_vision=_sees(item, abilities),
         supports_tools=_calls_tools(item, abilities),
         prices=read_prices(item, is_free=name.lower().endswith((":free", "-free"))),
+        units=read_units(item),
     )
 
 
@@ -123,6 +132,8 @@ def _model_type(item: JsonObject, abilities: dict[str, bool]) -> str | None:
     methods = _texts(item.get("supportedGenerationMethods"))
     if methods and "generateContent" not in methods:
         return _first_type(_METHODS, methods)
+    if item.get("image_price"):
+        return "image"
     return _first_type(_TYPES_BY_ABILITY, [name for name, has in abilities.items() if has])
 
 

@@ -166,6 +166,7 @@ class Gateway:
             requested=media.requested if counts_tokens else 0,
             choices=media.choices,
             units=media.most,
+            is_fixed=not media.takes_cap,
         )
         async with metered as request:
             limit = self._config.reply_characters

@@ -65,12 +65,14 @@ class Metering:
         requested: int | None,
         choices: int = 1,
         units: Units | None = None,
+        is_fixed: bool = False,
     ) -> AsyncIterator[GatewayRequest]:
         """Reserve what a request may use, and settle what it used at the end of the context at the latest,
         however it ended and even if the client left.
 
         ``prompt`` is an upper bound on the prompt, ``requested`` the reply length that the client requested
-        (None: none), both in tokens; ``units`` is the most that it may use besides.
+        (None: none), both in tokens; ``units`` is the most that it may use besides. ``is_fixed``: the length
+        cannot be capped.
 
         Raises:
             Unavailable: the server is shutting down, the database's file is gone, or too much waits to be
@@ -82,7 +84,7 @@ class Metering:
         self._registry.check_open()
         self._admission.check()
         owner = BudgetOwner(caller.id, caller.token_id, self._clock.month())
-        bound = UsageBound.of(candidates, prompt, requested, choices, units)
+        bound = UsageBound.of(candidates, prompt, requested, choices, units, is_fixed=is_fixed)
         request = self._registered(caller, candidates, kind)
         asked = Asked.of(kind, candidates, prompt, units)
         ended = self._settlement_queue.reservations

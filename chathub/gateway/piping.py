@@ -120,7 +120,9 @@ async def pipe(
         failure_at_end = meter_feed.close()
     if failure_at_end and not meter.is_committed:
         raise AttemptFailed(failure_at_end)
-    unsent += b"" if failure else without_key(splitter.rest, meter)
+    is_cut = failure is not None or (failure_at_end is not None and not meter_feed.shows_error)
+    # no client can read half an event
+    unsent += b"" if is_cut else without_key(splitter.rest, meter)
     failure = failure or failure_at_end
     meter.complete(failure)
     if failure:

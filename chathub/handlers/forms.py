@@ -15,6 +15,8 @@ from chathub.limits.uploads import PIECE, Upload
 
 # a form may take longer than other bodies, but no longer than with so many bytes per second
 _LEAST_RATE = 65_536
+# bytes of memory that a part takes besides its names and its text
+_PER_PART = 1024
 
 
 @asynccontextmanager
@@ -73,6 +75,7 @@ class _Collector:
     async def take(self, piece: Part | bytes) -> None:
         if isinstance(piece, Part):
             text = b"" if piece.filename is None else None
+            self._memory.grow(_PER_PART + sum(len(word or "") for word in piece))
             self.fields.append(Field(piece, Extent(self._upload.size, 0), text))
             return
         part, extent, text = self.fields[-1]

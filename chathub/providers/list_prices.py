@@ -1,8 +1,8 @@
 """Public list prices of late 2025, for models whose provider's list states none: in dollars, by seller. No
 model has the price of another seller.
 
-Models that cost more than their tokens (searches, pictures, sounds) are left out. Where a long prompt costs
-more, the price is that of a usual one.
+Models that cost more than their tokens (searches, pictures, sounds) are left out, unless they are paid by
+units alone. Where a long prompt costs more, the price is that of a usual one.
 """
 
 import re
@@ -231,14 +231,45 @@ _PRICES = {
 }
 
 
+_CHARACTERS = {"tts-1": 15, "tts-1-hd": 30}
+_HOURS = {"whisper-large-v3": 0.111, "whisper-large-v3-turbo": 0.04}
+# dollars for one unit
+_UNITS: dict[str, dict[str, dict[str, float]]] = {
+    "openai": {
+        "dall-e-2": {"image": 0.02, "image/512x512": 0.018, "image/256x256": 0.016},
+        "dall-e-3": {
+            "image": 0.04,
+            "image/1024x1792": 0.08,
+            "image/1792x1024": 0.08,
+            "image/hd": 0.08,
+            "image/1024x1792/hd": 0.12,
+            "image/1792x1024/hd": 0.12,
+        },
+        "whisper-1": {"second": 0.006 / 60},
+        **{name: {"character": dollars / MILLION} for name, dollars in _CHARACTERS.items()},
+    },
+    "groq": {name: {"second": dollars / 3600} for name, dollars in _HOURS.items()},
+}
+
+
 def list_price(name: str, provider_slug: str, base_url: str) -> ListedPrices | None:
     """The list price of a model at a provider; None if it is not known."""
-    seller = _SELLERS.get(_host_of(base_url), provider_slug)
+    seller = _seller(provider_slug, base_url)
     prices = _PRICES.get(seller, {})
     name = name.lower()
     if name in prices or seller not in _DATED:
         return prices.get(name)
     return prices.get(_DATE.sub("", name))
+
+
+def list_units(name: str, provider_slug: str, base_url: str) -> dict[str, int]:
+    """The list prices for a million units of a model at a provider, in millionths."""
+    units = _UNITS.get(_seller(provider_slug, base_url), {}).get(name.lower(), {})
+    return {key: round(dollars * MILLION * MILLION) for key, dollars in units.items()}
+
+
+def _seller(provider_slug: str, base_url: str) -> str:
+    return _SELLERS.get(_host_of(base_url), provider_slug)
 
 
 def _host_of(base_url: str) -> str:

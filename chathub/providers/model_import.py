@@ -9,7 +9,8 @@ from chathub.formats.listed_model import ListedModel
 from chathub.formats.listed_prices import ListedPrices
 from chathub.providers.catalog import CHAT_TYPES
 from chathub.providers.known_models import known_of
-from chathub.providers.list_prices import list_price
+from chathub.providers.list_prices import list_price, list_units
+from chathub.providers.unit_prices import UnitPrices
 from chathub.security import audit
 from chathub.security.audit import Actor
 
@@ -66,6 +67,8 @@ def _prices(model: ListedModel, model_type: str, provider: Provider) -> dict[str
     if prices is not None and model_type in CHAT_TYPES and prices.input and not prices.output:
         # a chat whose replies cost nothing is a price that is stated in part
         prices = None
+    listed = model.units or list_units(model.name, provider.slug, provider.default_base_url)
+    units = UnitPrices.listed(listed, model_type)
     shown = prices or _NO_PRICES
     return {
         "input_price": shown.input,
@@ -73,5 +76,6 @@ def _prices(model: ListedModel, model_type: str, provider: Provider) -> dict[str
         "cached_price": shown.cached,
         "cache_write_price": shown.cache_write,
         "cache_write_1h_price": shown.cache_write_1h,
-        "is_priced": prices is not None,
+        "units": units.text,
+        "is_priced": prices is not None or bool(units.by_key),
     }

@@ -2,7 +2,7 @@
 
 import math
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from itertools import chain
 
 import msgspec
@@ -14,6 +14,8 @@ from chathub.providers.prices import MILLION, MOST_COST
 
 # the units, and how many attributes the price of each may depend on: of an image size and quality
 ATTRIBUTES = {"image": 2, "second": 0, "character": 0, "search": 0}
+# what models of a type are paid by
+OF_TYPES = {"image": ("image",), "audio": ("second", "character"), "rerank": ("search",)}
 _ATTRIBUTE = re.compile(r"[\w.:-]{1,40}", re.ASCII)
 _MOST_KEYS = 50
 # money for one unit
@@ -42,6 +44,12 @@ class UnitPrices(Struct, frozen=True):
             if not (math.isfinite(price) and 0 <= price <= _HIGHEST):
                 raise BadRequest("unit_price_invalid", key=key, most=_HIGHEST)
         return cls({key: round(given[key] * MILLION * MILLION) for key in sorted(given)})
+
+    @classmethod
+    def listed(cls, by_key: Mapping[str, int], model_type: str) -> "UnitPrices":
+        """The prices out of a list, as far as a model of this type is paid by them."""
+        units = OF_TYPES.get(model_type, ())
+        return cls({key: by_key[key] for key in sorted(by_key)[:_MOST_KEYS] if _is_key(key, units)})
 
     @classmethod
     def stored(cls, text: str) -> "UnitPrices":
@@ -85,9 +93,9 @@ class UnitPrices(Struct, frozen=True):
 _NONE = UnitPrices()
 
 
-def _is_key(key: str) -> bool:
+def _is_key(key: str, units: Container[str] = ATTRIBUTES) -> bool:
     unit, *attributes = key.split("/")
-    most = ATTRIBUTES.get(unit, -1)
+    most = ATTRIBUTES[unit] if unit in units else -1
     return len(set(attributes)) == len(attributes) <= most and all(map(_ATTRIBUTE.fullmatch, attributes))
 
 

@@ -33,10 +33,10 @@ RETURNING id
 -- a model out of its provider's list; one that exists stays as it is, also if it has another name here
 INSERT INTO models (model_name, display_name, provider_id, model_type, max_tokens, context_window,
     supports_function_calling, supports_vision, input_price, output_price, cached_price, cache_write_price,
-    cache_write_1h_price, is_priced, created_at, updated_at)
+    cache_write_1h_price, units, is_priced, created_at, updated_at)
 SELECT :model_name, :model_name, :provider_id, :model_type, :max_tokens, :context_window,
     :supports_function_calling, :supports_vision, :input_price, :output_price, :cached_price, :cache_write_price,
-    :cache_write_1h_price, :is_priced, :now, :now
+    :cache_write_1h_price, :units, :is_priced, :now, :now
 WHERE NOT EXISTS (SELECT 1 FROM models WHERE provider_id = :provider_id AND upstream_name = :model_name)
 ON CONFLICT (model_name) DO NOTHING
 

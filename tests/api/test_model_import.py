@@ -140,3 +140,39 @@ async def test_models_that_exist_stay_as_they_are(client: TestClient, admin: Hea
     pricing = {"prompt": "0.001", "completion": "0.001"}
     entry = {"id": "gpt-4o-mini", "context_length": 7, "pricing": pricing}
     assert await imported(client, admin, [entry], "openai") == before
+
+
+async def test_prices_of_units_are_imported_for_what_a_model_is_paid_by(
+    client: TestClient, admin: Headers
+) -> None:
+    by_size = [
+        {"size": "1024x1024", "quality": "high", "cost": "0.1"},
+        {"size": "no size at all", "cost": "0.2"},
+    ]
+    entries: list[dict[str, Any]] = [
+        {"id": "a/painter", "type": "image", "pricing": {"image": "0.04"}},
+        {"id": "a/sizes", "type": "image", "pricing": {"image_dimension_quality_pricing": by_size}},
+        {"id": "a/voice", "type": "speech", "pricing": {"speech_input_character_cost": "0.000015"}},
+        {"id": "a/chat", "pricing": {"image": "0.04"}},
+        {"id": "a/unknown-image", "type": "image"},
+    ]
+    rows = await imported(client, admin, entries)
+    found = {name: (row["units"], row["priced"]) for name, row in rows.items() if name.startswith("a/")}
+    assert found == {
+        "a/painter": ({"image": 0.04}, True),
+        "a/sizes": ({"image/1024x1024/high": 0.1}, True),
+        "a/voice": ({"character": 0.000015}, True),
+        "a/chat": ({}, False),
+        "a/unknown-image": ({}, False),
+    }
+
+
+async def test_public_prices_of_units_are_those_of_their_seller(client: TestClient, admin: Headers) -> None:
+    names = ["dall-e-3", "whisper-1", "tts-1", "gpt-image-1"]
+    rows = await imported(client, admin, [{"id": name} for name in names], slug="openai")
+    assert rows["dall-e-3"]["units"]["image/1024x1792/hd"] == 0.12
+    assert rows["whisper-1"]["units"] == {"second": 0.0001}
+    assert rows["tts-1"]["units"] == {"character": 0.000015}
+    assert (rows["gpt-image-1"]["units"], rows["gpt-image-1"]["priced"]) == ({}, False)
+    rows = await imported(client, admin, [{"id": "tts-1-hd"}], slug="somebody")
+    assert (rows["tts-1-hd"]["units"], rows["tts-1-hd"]["priced"]) == ({}, False)

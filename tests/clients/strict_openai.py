@@ -161,8 +161,15 @@ def _check_order(turns: list[Body]) -> None:
                 f"'tool_call_id'. The following tool_call_ids did not have response messages: {waiting}"
             )
         for call in turn.get("tool_calls", []):
-            json.loads(call["function"]["arguments"])
+            _check_arguments(place, call["function"]["arguments"])
             waiting.append(call["id"])
+
+
+def _check_arguments(place: int, text: str) -> None:
+    try:
+        json.loads(text)
+    except ValueError as error:
+        raise Refused(f"messages[{place}].tool_calls: arguments: {error}") from None
 
 
 def _check_tool(place: int, tool: Body) -> None:

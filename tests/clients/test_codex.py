@@ -10,7 +10,7 @@ from codex import Codex, CodexWithCustomTools, CodexWithToolSearch, CodexWithToo
 from gateway import Headers, stats
 from installed import passes
 from scripted import Provider
-from strict import Strict
+from strict import Body, Strict, Turn
 from strict_anthropic import Anthropic, NewerAnthropic
 from strict_gemini import Gemini
 from strict_openai import DeepSeek, OpenAI
@@ -33,3 +33,24 @@ async def test_file_is_edited_and_command_run(
 ) -> None:
     await passes(codex(), kind(), client, admin, provider, tmp_path)
     assert (await stats(client, admin))["today"]["requests"] == 3
+
+
+class CutsOnce(OpenAI):
+    """Its first stream ends within the arguments of a call."""
+
+    streams = 0
+
+    def stream(self, body: Body, step: int, turn: Turn) -> list[bytes]:
+        self.streams += 1
+        # the head of the call and the first half of its arguments
+        return super().stream(body, step, turn)[: 2 if self.streams == 1 else None]
+
+
+@pytest.mark.parametrize("codex", CODEX, ids=lambda each: each.__name__)
+async def test_a_call_that_is_cut_is_not_carried_out(
+    client: TestClient, admin: Headers, provider: Provider, tmp_path: Path, codex: Callable[[], Client]
+) -> None:
+    """It tries again, with the same conversation."""
+    await passes(codex(), strict := CutsOnce(), client, admin, provider, tmp_path)
+    asked = [body["messages"] for body in provider.bodies if "messages" in body]
+    assert strict.streams == 4 and asked[0] == asked[1]

@@ -97,6 +97,12 @@ WRONG: list[tuple[Callable[[], Strict], Body, str, Change]] = [
     (OpenAI, OPENAI, "got null", lambda body: body["messages"][0].update(content=None)),
     (OpenAI, OPENAI, "missing properties", lambda body: body["tools"][0]["function"].update(parameters={})),
     (OpenAI, OPENAI, "cache_control", lambda body: body["tools"][0].update(cache_control={})),
+    (
+        OpenAI,
+        OPENAI,
+        "arguments",
+        lambda body: body["messages"][1]["tool_calls"][0]["function"].update(arguments='{"a":'),
+    ),
     (DeepSeek, DEEPSEEK, "must be passed back", lambda body: body["messages"][1].pop("reasoning_content")),
     (
         DeepSeek,

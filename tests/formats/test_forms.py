@@ -1,6 +1,8 @@
 """Forms with files: what the decoder finds in any pieces, what it refuses, and what the encoder writes."""
 
 import asyncio
+import contextlib
+import time
 from email.parser import BytesParser
 from email.policy import HTTP
 
@@ -142,6 +144,25 @@ def test_an_encoded_part_is_refused() -> None:
     head = b'Content-Disposition: form-data; name="a"\r\nContent-Transfer-Encoding: base64'
     assert refused(form(head)) == "form_encoded"
     assert decode(form(head.replace(b"base64", b"BINARY"))) == [(Part("a", None, ""), b"c")]
+
+
+@pytest.mark.parametrize(
+    "rest",
+    [
+        b'Content-Disposition: form-data; name="a"; filename="%b"' % (b" " * 8_000),
+        b'Content-Disposition: form-data; name="a"%b;b' % (b" " * 8_000),
+        b'Content-Disposition: form-data; name="a"\r\nContent-Type: a/b%b;' % (b" " * 8_000),
+        b'Content-Disposition: form-data; name="%b"' % (b"\\a" * 3_999),
+        b"X: a%bb" % (b" " * 8_000),
+    ],
+)
+def test_a_head_made_to_be_slow_is_read_in_one_pass(rest: bytes) -> None:
+    """In many passes each takes half a second."""
+    began = time.process_time()
+    for _ in range(50):
+        with contextlib.suppress(BadRequest):
+            collected(FormDecoder(b"x"), [form(rest)])
+    assert time.process_time() - began < 2
 
 
 def test_too_many_parts_are_refused() -> None:

@@ -427,3 +427,77 @@ def test_a_list_without_models_is_empty() -> None:
 def test_an_immense_entry_is_left_out() -> None:
     body = {"data": [{"id": "big", "description": "x" * 70_000}, {"id": "m"}]}
     assert only(body) == ListedModel("m")
+
+
+# prices of units, in millionths for a million
+
+
+@pytest.mark.parametrize(
+    ("item", "model_type", "units"),
+    [
+        ({"type": "image", "pricing": {"image": "0.04"}}, "image", {"image": 40_000 * DOLLAR}),
+        (
+            {
+                "type": "image",
+                "pricing": {
+                    "image_dimension_quality_pricing": [
+                        {"size": "default", "cost": "0.05"},
+                        {"size": "1024x1024", "quality": "high", "cost": "0.1"},
+                        {"size": "4K", "cost": "nothing"},
+                    ]
+                },
+            },
+            "image",
+            {"image": 50_000 * DOLLAR, "image/1024x1024/high": 100_000 * DOLLAR},
+        ),
+        (
+            {"type": "speech", "pricing": {"input": "0.1", "speech_input_character_cost": "0.000015"}},
+            "audio",
+            {"character": 15 * DOLLAR},
+        ),
+        (
+            {"type": "transcription", "pricing": {"transcription_duration_cost_per_second": "0.0001"}},
+            "audio",
+            {"second": 100 * DOLLAR},
+        ),
+        (
+            {"metadata": {"tags": ["image-gen"], "pricing": {"per_image_unit": 0.0005}}},
+            "image",
+            {"image": 500 * DOLLAR},
+        ),
+        (
+            {"metadata": {"tags": ["tts"], "pricing": {"input_characters": 7}}},
+            "audio",
+            {"character": 7 * DOLLAR},
+        ),
+        # xAI
+        ({"image_price": 200_000_000}, "image", {"image": 20_000 * DOLLAR}),
+    ],
+)
+def test_prices_of_units_are_read(item: dict[str, Any], model_type: str, units: dict[str, int]) -> None:
+    model = entry(**item)
+    assert (model.model_type, model.units) == (model_type, units)
+
+
+@pytest.mark.parametrize(
+    "pricing",
+    [
+        {},
+        {"image": "0"},
+        {"image": "-1"},
+        {"image": 10**9},
+        {"image": True},
+        {"image": {}},
+        {"image": "1e999999999"},
+        # of an image in a prompt
+        {"prompt": "0.000001", "completion": "0.000002", "image": "0.004"},
+        # a style that is no size or quality may cost more
+        {"image": "0.04", "image_dimension_quality_pricing": [{"style": "vector", "cost": "0.08"}]},
+        {"image_dimension_quality_pricing": [7, None]},
+        {"image_dimension_quality_pricing": {"cost": "0.1"}},
+        {"image_dimension_quality_pricing": [{"size": ["x"], "cost": []}]},
+    ],
+)
+def test_other_prices_are_none_of_units(pricing: Any) -> None:
+    model = entry(type="image", pricing=pricing)
+    assert model.units is None

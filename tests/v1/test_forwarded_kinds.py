@@ -3,6 +3,7 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator
+from itertools import islice
 from typing import Any
 
 import pytest
@@ -81,6 +82,71 @@ async def test_budget_for_three_images_pays_no_more_than_three_of_twenty_at_once
     found = sorted(await asyncio.gather(*(one() for _ in range(20))))
     assert found[:3] == [200] * 3 and set(found[3:]) == {429}
     assert sum(row["cost"] for row in ledger(config.database)) == 3_000_000
+
+
+# what an image may take of a provider's tokens at most, and what it takes here
+MOST_TOKENS, TOKENS = 16_000, 6_240
+
+
+async def test_budget_for_three_images_paid_by_tokens_bounds_twenty_at_once(
+    client: TestClient, admin: Headers, provider: MediaProvider, config: Config
+) -> None:
+    """The length of an image cannot be capped: nothing is left for a fourth one until the three are there."""
+    await add(client, admin, provider.base_url, name="painter", model_type="image", output_price_per_1k=1)
+    told = {"input_tokens": 10, "output_tokens": TOKENS, "total_tokens": TOKENS + 10}
+    begun, gate = asyncio.Semaphore(0), asyncio.Event()
+
+    async def paint(request: web.Request) -> web.StreamResponse:
+        begun.release()
+        await gate.wait()
+        return web.json_response({"data": [{"url": "x"}], "usage": told})
+
+    provider.script = paint
+    key = await token(client, admin, cost_limit=3 * MOST_TOKENS / 1000)
+    headers = {"Authorization": f"Bearer {key}"}
+    body = {"model": "painter", "prompt": "a cat"}
+
+    async def one() -> int:
+        return (await client.post("/v1/images/generations", json=body, headers=headers)).status
+
+    asked = [asyncio.create_task(one()) for _ in range(20)]
+    refused = [await each for each in islice(asyncio.as_completed(asked), 17)]
+    assert set(refused) == {429} and len(provider.received) == 3
+    gate.set()
+    assert sorted(await asyncio.gather(*asked)) == [200] * 3 + [429] * 17
+    assert [row["cost"] for row in ledger(config.database)] == [TOKENS * 1000] * 3
+    # 29.28 are left: one image more, then 23.04, and so on, until there are less than 16
+    statuses = [await one() for _ in range(5)]
+    assert statuses == [200, 200, 200, 429, 429]
+    assert sum(row["cost"] for row in ledger(config.database)) <= 48_000_000
+
+
+@pytest.mark.parametrize(
+    ("name", "fields", "limits"),
+    [
+        ("painter", {"prompt": "a cat", "n": 2}, {"cost_limit": 31.9}),
+        ("painter", {"prompt": "a cat", "n": 2}, {"monthly_limit": 31_999}),
+        ("speaker", {"input": "x" * 100, "voice": "v", "stream_format": "sse"}, {"cost_limit": 0.4}),
+    ],
+)
+async def test_nearly_empty_budget_does_not_reach_for_what_cannot_be_capped(
+    client: TestClient,
+    admin: Headers,
+    provider: MediaProvider,
+    name: str,
+    fields: dict[str, Any],
+    limits: dict[str, float],
+) -> None:
+    """Also where the model has a limit of its own, which is one of texts."""
+    prices = {"output_price_per_1k": 1, "max_tokens": 100}
+    await add(client, admin, provider.base_url, name="painter", model_type="image", **prices)
+    await add(client, admin, provider.base_url, name="speaker", model_type="audio", **prices)
+    key = await token(client, admin, **limits)
+    path = "/v1/images/generations" if name == "painter" else "/v1/audio/speech"
+    headers = {"Authorization": f"Bearer {key}"}
+    response = await client.post(path, json={"model": name, **fields}, headers=headers)
+    assert response.status == 429, await response.text()
+    assert provider.received == []
 
 
 @pytest.mark.parametrize(

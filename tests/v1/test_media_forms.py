@@ -396,6 +396,24 @@ async def test_a_form_that_does_not_arrive_times_out(
     await until(lambda: idle(client))
 
 
+async def test_heads_of_parts_count_as_memory(
+    client: TestClient, admin: Headers, provider: MediaProvider
+) -> None:
+    await add_media(client, admin, provider)
+    assert client.app is not None
+    memory = client.app[REQUEST_MEMORY]
+    never = asyncio.Event()
+
+    async def pieces() -> AsyncIterator[bytes]:
+        yield form(*[("a", b"", "f" * 8_000)] * 100)[:-10]
+        await never.wait()
+
+    sending = asyncio.create_task(send(client, admin, pieces()))
+    await until(lambda: memory.used > 800_000)
+    sending.cancel()
+    await until(lambda: idle(client))
+
+
 async def test_a_client_that_leaves_while_it_uploads_leaves_nothing(
     client: TestClient, admin: Headers, provider: MediaProvider, config: Config
 ) -> None:

@@ -199,6 +199,19 @@ async def test_stream_that_is_cut_ends_with_a_failed_response_and_is_recorded_as
     assert (row["end_reason"], row["usage_source"]) == ("cut", "estimated") and row["cost"] > 0
 
 
+async def test_client_gets_whole_events_wherever_a_stream_ends(
+    client: TestClient, admin: Headers, provider: Provider
+) -> None:
+    await add(client, admin, provider.base_url)
+    stream = b"".join(events())
+    begun = stream.index(b"output_text.delta")
+    for length in range(stream.index(b"\n\n", begun) + 2, len(stream), 29):
+        provider.script = provider.stream([stream[:length]])
+        answer = await ask(client, admin, stream=True)
+        assert [each["type"] for each in answer].index("response.failed") == len(answer) - 1, length
+        assert [each["sequence_number"] for each in answer] == list(range(len(answer))), length
+
+
 @pytest.mark.parametrize("follows", ["at once", "later", "never"])
 async def test_error_in_a_forwarded_stream_is_followed_by_one_failed_response(
     client: TestClient, admin: Headers, provider: Provider, follows: str

@@ -25,8 +25,11 @@ _BOUNDARY = re.compile(
 )
 # RFC 2046: what a boundary consists of
 _WELL_FORMED = re.compile(r"[\w'()+,\-./:=? ]{0,69}[\w'()+,\-./:=?]", re.ASCII)
-_LINE = re.compile(rb"([!#$%&'*+\-.^_`|~0-9A-Za-z]+):[ \t]*([^\r\n\0]*?)[ \t]*")
-_PARAM = re.compile(rb"\s*;\s*([\w\-]+\*?)\s*=\s*(?:\"((?:[^\"\\]|\\.)*)\"|([^;\s\"]*))", re.ASCII)
+# no two of their parts fit the same bytes: a head made for it would be tried in very many ways
+_LINE = re.compile(rb"([!#$%&'*+\-.^_`|~0-9A-Za-z]++):([^\r\n\0]*+)")
+_PARAM = re.compile(
+    rb"\s*+;\s*+([\w\-]++\*?)\s*+=\s*+(?:\"([^\"\\]*+(?:\\.[^\"\\]*+)*+)\"|([^;\s\"]*+))", re.ASCII
+)
 _EXTENDED = re.compile(rb"utf-8'[^']*'(.*)", re.IGNORECASE | re.DOTALL)
 _TYPE = re.compile(r"[\w!#$&^.+-]+/[\w!#$&^.+-]+(?:\s*;\s*[\w-]+=(?:[\w.+-]+|\"[\w.+ -]*\"))*", re.ASCII)
 # encodings that change nothing
@@ -147,7 +150,7 @@ def _part(head: bytes) -> Part:
         found = _LINE.fullmatch(line)
         if found is None or found[1].lower() in fields:
             raise BadRequest("form_invalid")
-        fields[found[1].lower()] = found[2]
+        fields[found[1].lower()] = found[2].strip(b" \t")
     disposition = fields.get(b"content-disposition", b"")
     if padding.strip(b" \t") or not re.match(rb"form-data\s*;", disposition, re.IGNORECASE):
         raise BadRequest("form_invalid")
@@ -161,8 +164,8 @@ def _part(head: bytes) -> Part:
 def _names(params: bytes) -> tuple[str, str | None]:
     """The names of a part's field and file."""
     found: dict[bytes, str] = {}
-    at = 0
-    while at < len(params.rstrip()):
+    at, params = 0, params.rstrip()
+    while at < len(params):
         param = _PARAM.match(params, at)
         if param is None or param[1].lower() in found:
             raise BadRequest("form_invalid")

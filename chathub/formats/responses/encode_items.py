@@ -6,7 +6,8 @@ the whole item, as it stands in the response at the end.
 
 import io
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import msgspec
@@ -22,19 +23,31 @@ _encode = msgspec.json.encode
 
 
 class EventWriter:
-    """Numbers the events of a response and keeps them until they are taken."""
+    """Numbers the events of a response and keeps them until they are taken. A silent one drops them."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, is_silent: bool = False) -> None:
+        self._is_silent = is_silent
         self._number = 0
         self._events: list[Named] = []
 
+    @contextmanager
+    def silenced(self) -> Iterator[None]:
+        """Drop the events meanwhile."""
+        before, self._is_silent = self._is_silent, True
+        try:
+            yield
+        finally:
+            self._is_silent = before
+
     def send(self, name: str, fields: Mapping[str, Any]) -> None:
-        self._send(name, _encode({"type": name, "sequence_number": self._number, **fields}))
+        if not self._is_silent:
+            self._send(name, _encode({"type": name, "sequence_number": self._number, **fields}))
 
     def send_delta(self, name: str, place: bytes, text: str, tail: bytes) -> None:
         """Joined from bytes, not encoded as a whole: this runs for every piece of every reply."""
-        head = b'{"type":"%b","sequence_number":%d,' % (name.encode(), self._number)
-        self._send(name, head + place + _encode(text) + tail)
+        if not self._is_silent:
+            head = b'{"type":"%b","sequence_number":%d,' % (name.encode(), self._number)
+            self._send(name, head + place + _encode(text) + tail)
 
     def _send(self, name: str, payload: bytes) -> None:
         self._events.append((name, payload))
@@ -43,16 +56,6 @@ class EventWriter:
     def take(self) -> list[Named]:
         events, self._events = self._events, []
         return events
-
-
-class NoEvents(EventWriter):
-    """Drops the events of a response that is given as a whole."""
-
-    def send(self, name: str, fields: Mapping[str, Any]) -> None:
-        pass
-
-    def send_delta(self, name: str, place: bytes, text: str, tail: bytes) -> None:
-        pass
 
 
 class GrowingText:

@@ -232,18 +232,33 @@ class Output:
 
     def end(self, *, is_cut: bool) -> list[Raw]:
         """All items; ``is_cut``: the reply ends early."""
-        status = "incomplete" if is_cut else "completed"
         if self.sources and not is_cut:
             self._cite(self._open if isinstance(self._open, MessageItem) else self._message())
-        self._end_open(status)
+        self._end_open("incomplete" if is_cut else "completed")
         for call in self._calls.values():
-            if call.item is None:
+            if call.item is None and not is_cut:
                 self._begin_call(call, "")
-        for call in self._calls.values():
-            if call.item is not None and not call.item.is_done:
-                is_whole = not is_cut or call.item.is_whole()
-                self._items[call.item.index] = call.item.end("completed" if is_whole else "incomplete")
+        self._end_calls(only_whole=is_cut)
         # at the end of a text they have no item: many programs take the last one for the text
         if self._calls:
             self._send_late()
+        return self._in_order()
+
+    def fail(self) -> list[Raw]:
+        """The items so far. Those that are open are not done: a client would keep what one says, or carry out
+        its call, and once more after it has tried again."""
+        with self.writer.silenced():
+            self._end_open("incomplete")
+            self._end_calls(only_whole=True)
+        return self._in_order()
+
+    def _end_calls(self, *, only_whole: bool) -> None:
+        """End the calls that are open; of a reply that ends early ``only_whole`` ones: clients carry out a
+        call that is done, whatever its status."""
+        for call in self._calls.values():
+            item = call.item
+            if item is not None and not item.is_done and (not only_whole or item.is_whole()):
+                self._items[item.index] = item.end("completed")
+
+    def _in_order(self) -> list[Raw]:
         return [self._items[index] for index in sorted(self._items)]

@@ -25,7 +25,7 @@ from chathub.formats.events import (
     ToolCallDelta,
     Usage,
 )
-from chathub.formats.responses.encode_items import EventWriter, Named, NoEvents
+from chathub.formats.responses.encode_items import EventWriter, Named
 from chathub.formats.responses.encode_output import Output
 from chathub.formats.responses.head import ResponseHead
 from chathub.formats.responses.tools import ToolNames
@@ -120,7 +120,7 @@ class Encoder:
 
     def _fail(self, failure: Failure) -> None:
         self._failed = True
-        items = self._output.end(is_cut=True)
+        items = self._output.fail()
         usage = None if self._usage is None else _tokens(self._usage)
         error = _error(failure)
         self._end(self._head.response(self._model, "failed", items, usage=usage, error=error), "failed")
@@ -154,7 +154,7 @@ def _tokens(usage: Usage) -> JsonObject:
 
 def encode_body(events: Sequence[Event], head: ResponseHead, tool_names: ToolNames, model: str) -> bytes:
     """The response of a reply that was not streamed: the one that a stream of it ends with."""
-    encoder = Encoder(head, tool_names, model, NoEvents())
+    encoder = Encoder(head, tool_names, model, EventWriter(is_silent=True))
     encoder.feed(events)
     encoder.end()
     return bytes(encoder.response)

@@ -249,12 +249,33 @@ def test_what_has_no_item_is_said_in_words(attachment: Attachment) -> None:
     ("reason", "detail"), [("length", "max_output_tokens"), ("content_filter", "content_filter")]
 )
 def test_a_reply_that_ends_early_is_incomplete(reason: str, detail: str) -> None:
-    events = streamed(Reasoning("x"), Call(0, "a", "look", '{"a":'), Finish(reason))
+    events = streamed(Reasoning("x"), Text("So"), Finish(reason))
     response = events[-1]["response"]
     assert events[-1]["type"] == "response.incomplete" and response["status"] == "incomplete"
     assert response["incomplete_details"] == {"reason": detail}
     assert [item["status"] for item in response["output"]] == ["completed", "incomplete"]
-    assert response["output"][1]["arguments"] == '{"a":'
+
+
+@pytest.mark.parametrize("end", [Finish("length"), Failure("It broke.", kind="cut")])
+@pytest.mark.parametrize(
+    "call", [Call(1, "b", "look", '{"path": "/tm'), Call(1, "b", "patch", '{"input": "rm -rf /tm')]
+)
+def test_a_call_that_is_cut_is_not_done(call: Event, end: Event) -> None:
+    """Codex carries out a call when it is done, whatever its status."""
+    events = streamed(Call(0, "a", "look", '{"path":"/"}'), call, end)
+    done = [event["item"]["call_id"] for event in events if event["type"] == "response.output_item.done"]
+    assert done == ["a"] and [item["call_id"] for item in events[-1]["response"]["output"]] == ["a"]
+    names = types_of(events)
+    assert names.count("output_item.added") == 2
+    assert len([name for name in names if name.endswith(("arguments.done", "input.done"))]) == 1
+
+
+def test_what_is_open_when_a_reply_fails_is_not_done() -> None:
+    """Codex keeps a message that is done, and says it once more after it has tried again."""
+    events = streamed(Reasoning("x"), Text("So far"), Failure("It broke."))
+    done = [event["item"]["type"] for event in events if event["type"] == "response.output_item.done"]
+    assert done == ["reasoning"] and "output_text.done" not in types_of(events)
+    assert [item["type"] for item in events[-1]["response"]["output"]] == ["reasoning", "message"]
 
 
 @pytest.mark.parametrize(

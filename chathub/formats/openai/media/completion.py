@@ -73,6 +73,7 @@ class CompletionRequest(MediaRequest):
     kind = "text"
     path = "/completions"
     model_types = ("completion", "chat")
+    takes_cap = True
     last_event = b"[DONE]"
     is_last_event = re.compile(rb"(?:^|[\r\n])data: ?\[DONE\]")
 

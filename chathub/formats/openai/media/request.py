@@ -40,6 +40,8 @@ class MediaRequest(ABC):
     model_types: ClassVar[tuple[str, ...]]
     # whether another model can take the place of one that fails
     falls_back = True
+    # whether the length of its replies can be capped
+    takes_cap = False
     # whether the response is a file, whose usage nothing tells
     is_binary = False
     is_text = False
