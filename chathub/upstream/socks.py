@@ -35,7 +35,9 @@ async def connect(proxy: URL, host: str, port: int) -> socket.socket:
     except ImportError as error:
         # the extra was there when the proxy was set
         raise Unreached from error
-    way = Proxy(ProxyType.SOCKS5, proxy.host or "", proxy.port or 0, proxy.user, proxy.password, rdns=True)
+    way = Proxy(
+        ProxyType.SOCKS5, proxy.raw_host or "", proxy.port or 0, proxy.user, proxy.password, rdns=True
+    )
     try:
         return await way.connect(host, port, timeout=_SECONDS)
     except ProxyConnectionError as error:

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import socket
 from collections.abc import AsyncIterator
 
 import aiohttp
@@ -78,3 +79,21 @@ async def test_proxy_that_makes_no_tunnel_gets_no_request_and_leaves_nothing_ope
     assert b"sk-1" not in b"".join(proxy.heads)
     while len(os.listdir("/proc/self/fd")) > before:
         await asyncio.sleep(0.01)
+
+
+async def test_proxy_of_socks_is_looked_up_by_the_name_that_was_given(
+    session: aiohttp.ClientSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Python's own form of this international name would be that of another host, which gets the password."""
+    asked = []
+
+    def find(host: str, *_: object, **__: object) -> None:
+        asked.append(host)
+        raise socket.gaierror
+
+    monkeypatch.setattr(socket, "getaddrinfo", find)
+    request = UpstreamRequest("https://provider.test/v1", {}, b"{}")
+    with pytest.raises(ProxyFailed):
+        url = "socks5://anna:S3cret@xn--strae-oqa.test:1"
+        await http.post(session, request, Timeouts(), lambda: None, proxy=url)
+    assert asked == ["xn--strae-oqa.test"]
