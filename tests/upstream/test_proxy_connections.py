@@ -4,9 +4,11 @@ import asyncio
 import os
 import socket
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import aiohttp
 import pytest
+from proxies import Authority
 from test_connections import OK, Peer
 
 from chathub.formats.messages import UpstreamRequest
@@ -31,7 +33,7 @@ async def session() -> AsyncIterator[aiohttp.ClientSession]:
 
 async def post(session: aiohttp.ClientSession, proxy: Peer, scheme: str) -> bytes:
     request = UpstreamRequest(f"{scheme}://provider.test/v1", {"Authorization": "Bearer sk-1"}, b"{}")
-    url = proxy.url.replace("http://", "http://anna:S3cret@")
+    url = proxy.url.replace("://", "://anna:S3cret@")
     response = await http.post(session, request, Timeouts(), lambda: None, proxy=url)
     async with response:
         return await response.read()
@@ -97,3 +99,21 @@ async def test_proxy_of_socks_is_looked_up_by_the_name_that_was_given(
         url = "socks5://anna:S3cret@xn--strae-oqa.test:1"
         await http.post(session, request, Timeouts(), lambda: None, proxy=url)
     assert asked == ["xn--strae-oqa.test"]
+
+
+def test_tunnel_that_ends_at_once_is_none_for_uvloop_either(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It takes the end of a TLS connection within another one for a handshake that has succeeded."""
+    uvloop = pytest.importorskip("uvloop")
+    authority = Authority(tmp_path)
+    monkeypatch.setattr(aiohttp.connector, "_SSL_CONTEXT_VERIFIED", authority.client)
+
+    async def run() -> None:
+        async with Peer(authority.server) as proxy, new_session(5) as session:
+            proxy.serve = proxy.answering(CONNECTED + b"\r\n")
+            with pytest.raises((ProxyFailed, aiohttp.ClientConnectorError)):
+                await post(session, proxy, "https")
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(run())
