@@ -204,6 +204,15 @@ async def test_setting_is_hinted_at_where_it_may_help(
     assert (await proxies.way_to(endpoint, endpoint.base_url)).may_need_proxy == may_need
 
 
+async def test_unknown_name_without_a_dot_is_of_the_own_network_unless_its_provider_has_a_proxy() -> None:
+    """Docker forgets the name of a container that does not run: its prompts are not for the proxy."""
+    for url in ("http://ollama:11434/v1", "http://OLLAMA./v1"):
+        assert (await way(Endpoint(url), Names())).proxy is None
+        assert (await way(Endpoint(url, proxy_url=OTHER), Names())).proxy_url == OTHER
+    for url in ("https://[2606:4700::1]/v1", "https://134744072/v1", "http://ollama.example/v1"):
+        assert (await way(Endpoint(url), Names())).proxy_url == PROXY
+
+
 async def test_requests_at_once_share_one_look_up() -> None:
     names = Names(nas_lan="192.168.1.5")
     proxies = Proxies(proxy_settings.read({"HTTP_PROXY": PROXY}), names)
