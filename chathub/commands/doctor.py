@@ -24,6 +24,7 @@ from chathub.database.transaction import Transaction
 from chathub.database.vacuum import read_space
 from chathub.disk import free_bytes
 from chathub.errors import StartError
+from chathub.proxy_url import ProxyUrl, ProxyUrlError
 from chathub.security import stored_proxy
 from chathub.security.master_secret import MARK, Found, get_secret
 from chathub.security.rotation import key_name, proxy_name
@@ -165,7 +166,13 @@ def _api_keys(tx: Transaction, vault: Vault) -> Iterator[Finding]:
 
 
 def _proxies(tx: Transaction, vault: Vault) -> Iterator[Finding]:
-    """The proxies of providers, where there are any with a password."""
+    """The proxies of providers: whether they can be used, and the passwords read, if there are any."""
+    for row in tx.all(tx.q.providers.list_all):
+        if row.is_active and row.proxy_url:
+            try:
+                ProxyUrl.usable(row.proxy_url)
+            except ProxyUrlError as error:
+                yield Finding(False, f"proxies: {proxy_name(row.slug)} {error}")
     found = stored_proxy.list_sealed(tx)
     unreadable = 0
     for slug, proxy in found:

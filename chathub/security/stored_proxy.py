@@ -47,11 +47,11 @@ class StoredProxy:
         """
         if not text:
             return StoredProxy(self.provider_id, text)
-        proxy = ProxyUrl.usable(text)
-        if proxy.is_masked:
-            if proxy.masked != self.shown:
-                raise ProxyUrlError(Reason("proxy_url_stars"))
+        proxy = ProxyUrl.parse(text)
+        if self.shown == (proxy.masked if proxy.is_masked else proxy.text):
             return self
+        if proxy.is_masked:
+            raise ProxyUrlError(Reason("proxy_url_stars"))
         proxy = ProxyUrl.usable(text)
         new = StoredProxy(self.provider_id, proxy.masked)
         if proxy.masked == proxy.text:

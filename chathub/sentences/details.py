@@ -21,6 +21,10 @@ SENTENCES = {
         "The prompt was blocked by the content filter of {provider} ({word})",
     ),
     "provider_error": ("{provider}{error}：{reason}", "{provider}{error}: {reason}"),
+    "proxy_extra_missing": (
+        "{provider} 的代理是 SOCKS 代理，服务器需要安装扩展：pip install python-socks",
+        "The proxy of {provider} is one of SOCKS, which needs an extra: pip install python-socks",
+    ),
     "proxy_failed": (
         "代理未能连接到 {provider}{at:if_any}",
         "The proxy did not connect to {provider}{at:if_any}",

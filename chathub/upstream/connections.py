@@ -66,7 +66,7 @@ class Connector(aiohttp.TCPConnector):
         assert proxy is not None
         try:
             if not socks.is_socks(proxy):
-                return await super()._create_proxy_connection(req, traces, timeout)
+                return await self._by_http_proxy(req, traces, timeout)
             return await self._wrap_existing_connection(
                 self._factory,
                 timeout=timeout,
@@ -85,6 +85,22 @@ class Connector(aiohttp.TCPConnector):
         except (aiohttp.ClientError, OSError) as error:
             is_reached = not isinstance(error, socks.Unreached)
             raise ProxyFailed(is_reached=is_reached) from error
+
+    async def _by_http_proxy(
+        self,
+        req: aiohttp.ClientRequest,
+        traces: list[Any],
+        timeout: aiohttp.ClientTimeout,  # noqa: ASYNC109
+    ) -> tuple[asyncio.BaseTransport, ResponseHandler]:
+        """As aiohttp does. Without a tunnel the connection serves one request: a proxy that ends a reused one
+        may have sent the request on, over a connection of its own."""
+        transport, protocol = await super()._create_proxy_connection(req, traces, timeout)
+        if not req.is_ssl():
+            protocol.force_close()
+        elif transport.is_closing():
+            # uvloop takes the end of a connection during the handshake for success
+            raise ProxyFailed
+        return transport, protocol
 
 
 def new_session(idle_seconds: float, factory: SocketFactory | None = None) -> aiohttp.ClientSession:

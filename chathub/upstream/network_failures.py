@@ -49,6 +49,8 @@ def network_failure(error: BaseException, way: Way = _UNKNOWN) -> Failure:
     if any(isinstance(cause, guard.AddressBlocked) for cause in causes):
         return Failure.found("upstream_address_blocked", kind="unreachable")
     match error:
+        case ProxyFailed() if any(isinstance(cause, ImportError) for cause in causes):
+            return _unreachable("proxy_extra_missing", Way(way.host))
         case ProxyFailed():
             return _unreachable(_proxy_code(error), Way(way.host), {"status": error.status})
         case NoResponse(seconds=seconds):

@@ -1,6 +1,7 @@
 """Section 3 of the API document: the proxy of a provider, whose password goes in and never comes out."""
 
 import sqlite3
+import sys
 from contextlib import closing
 from dataclasses import replace
 from typing import Any
@@ -11,6 +12,7 @@ from aiohttp.test_utils import TestClient
 from conftest import Connect, sign_in
 
 from chathub.app_keys import CATALOG, VAULT
+from chathub.commands.doctor import doctor
 from chathub.config import Config
 from chathub.errors import BadRequest
 from chathub.providers.chat_model import provider_as_model
@@ -247,3 +249,28 @@ async def test_proxy_that_was_changed_in_the_database_is_not_used(
         with pytest.raises(BadRequest) as caught:
             used(client, key)
         assert caught.value.reason.code == "proxy_url_unreadable"
+
+
+@pytest.mark.parametrize("login", ["", f"anna:{ENCODED}@"])
+async def test_proxy_of_socks_without_its_extra_is_kept_but_not_set(
+    client: TestClient,
+    admin: Headers,
+    config: Config,
+    login: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    url = f"socks5://{login}127.0.0.1:9"
+    row = await create(client, admin, proxy_url=url, needs_key=False)
+    # an installation without it, as find_spec and import see it
+    monkeypatch.setitem(sys.modules, "python_socks", None)
+    assert await change(client, admin, display_name="Farther", proxy_url=row["proxy_url"]) == row["proxy_url"]
+    assert used(client) == url
+    path = f"/api/providers/{row['id']}"
+    response = await client.put(path, json={"proxy_url": "socks5://other:9"}, headers=admin)
+    assert "pip install python-socks" in await sentence(response, 400)
+    response = await client.get(f"{path}/models", headers=admin)
+    assert "pip install python-socks" in await sentence(response, 502)
+    assert doctor(lambda: config) == 1
+    told = capsys.readouterr().out
+    assert "problem proxies: the proxy of provider far is a proxy of SOCKS" in told

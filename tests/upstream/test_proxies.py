@@ -2,6 +2,8 @@
 
 import asyncio
 import ipaddress
+import socket
+import threading
 from argparse import Namespace
 from collections.abc import Sequence
 
@@ -12,6 +14,7 @@ from chathub.config import load
 from chathub.errors import StartError
 from chathub.formats.messages import Endpoint
 from chathub.proxy_settings import ProxySettings
+from chathub.upstream import proxies as upstream_proxies
 from chathub.upstream.guard import Address
 from chathub.upstream.proxies import Proxies, Way
 
@@ -217,3 +220,34 @@ async def test_cancelled_request_leaves_the_look_up_to_the_others() -> None:
     await asyncio.sleep(0)
     first.cancel()
     assert (await second).proxy is None and names.asked == ["nas.lan"]
+
+
+async def test_host_that_was_in_the_own_network_stays_there_while_its_name_is_unknown(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(upstream_proxies, "_FRESH", -1)
+    names = Names(nas_lan="192.168.1.5")
+    proxies = Proxies(proxy_settings.read({"HTTP_PROXY": PROXY}), names)
+    now_public = {"nas.lan": ["8.8.8.8"]}
+    for answers, is_proxied in ((names.answers, False), ({}, False), ({}, False), (now_public, True)):
+        names.answers = answers
+        found = await proxies.way_to(Endpoint("http://nas.lan/v1"), "http://nas.lan/v1")
+        assert bool(found.proxy) == is_proxied
+    assert len(names.asked) == 4
+
+
+async def test_name_service_that_hangs_delays_neither_the_requests_nor_other_work(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    over = threading.Event()
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: over.wait(30))
+    monkeypatch.setattr(upstream_proxies, "_PATIENCE", 0.1)
+    proxies = Proxies(proxy_settings.read({"HTTPS_PROXY": PROXY}))
+    urls = [f"https://{number}.example.com/v1" for number in range(50)]
+    try:
+        async with asyncio.timeout(10):
+            ways = await asyncio.gather(*(proxies.way_to(Endpoint(url), url) for url in urls))
+            await asyncio.to_thread(int)
+    finally:
+        over.set()
+    assert all(each.proxy_url == PROXY for each in ways)

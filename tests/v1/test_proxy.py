@@ -4,6 +4,7 @@ Names that end in ``.test`` are known to the proxies alone.
 """
 
 import dataclasses
+import io
 import json
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -21,10 +22,36 @@ from scripted import Provider
 from chathub import proxy_settings
 from chathub.app_keys import CLIENT
 from chathub.config import Config
+from chathub.formats.registry import PROVIDER_FORMATS
 
 LOGIN = "anna:S3cret-of-the-proxy"
 KEY = "sk-of-the-proxied-provider-0123456789"
 CHAT = {"model": "m", "messages": [{"role": "user", "content": "hi"}]}
+KINDS = ("image", "audio", "rerank", "completion", "moderation", "embedding")
+ASKS: list[tuple[str, dict[str, Any]]] = [
+    ("/v1/embeddings", {"model": "embedding", "input": "a"}),
+    ("/v1/completions", {"model": "completion", "prompt": "a"}),
+    ("/v1/completions", {"model": "completion", "prompt": "a", "stream": True}),
+    ("/v1/images/generations", {"model": "image", "prompt": "a"}),
+    ("/v1/audio/speech", {"model": "audio", "input": "a", "voice": "v"}),
+    ("/v1/rerank", {"model": "rerank", "query": "a", "documents": ["b"]}),
+    ("/v1/moderations", {"model": "moderation", "input": "a"}),
+    ("/v1/messages/count_tokens", CHAT | {"model": "anthropic"}),
+]
+FORMS: list[tuple[str, dict[str, Any]]] = [
+    ("/v1/images/edits", {"model": "image", "prompt": "a", "image": io.BytesIO(b"a")}),
+    ("/v1/audio/transcriptions", {"model": "audio", "file": io.BytesIO(b"a")}),
+    ("/v1/audio/translations", {"model": "audio", "file": io.BytesIO(b"a")}),
+]
+CHATS: list[tuple[str, dict[str, Any]]] = [
+    ("/v1/chat/completions", CHAT),
+    ("/v1/chat/completions", CHAT | {"stream": True}),
+    ("/v1/messages", CHAT | {"max_tokens": 9}),
+    ("/v1/responses", {"input": "a"}),
+    ("/v1/responses", {"input": "a", "stream": True, "store": True}),
+    ("/api/chat", {"message": "a"}),
+    ("/api/chat/stream", {"message": "a"}),
+]
 Start = Callable[..., Awaitable[TestClient]]
 
 
@@ -109,6 +136,28 @@ async def test_chats_lists_and_tests_go_through_the_proxy(
     assert {line.split()[1] for line in proxy.seen} == {"provider.test:80"}
     assert all("Proxy-Authorization" not in headers for headers in provider.headers)
     assert provider.headers[0]["Authorization"] == f"Bearer {KEY}"
+
+
+async def test_every_kind_of_request_goes_through_the_proxy(
+    start: Start, proxy: CountingProxy, provider: Provider, admin: Headers
+) -> None:
+    client = await start(HTTP_PROXY=proxy.url)
+    provider.script = provider.answer(500, {"error": {"message": "no"}})
+    for name in PROVIDER_FORMATS:
+        await add(client, admin, "http://provider.test/v1", name, name=name, provider=f"of_{name}")
+    for kind in KINDS:
+        await add(client, admin, "http://provider.test/v1", name=kind, provider="of_openai", model_type=kind)
+    models = await provider_path(client, admin, "of_openai") + "/models"
+    asks = [(path, {"json": body}) for path, body in [*ASKS, (f"{models}/import", {"models": ["x"]})]]
+    asks += [(path, {"json": body | {"model": name}}) for path, body in CHATS for name in PROVIDER_FORMATS]
+    asks += [(path, {"data": aiohttp.FormData(fields)}) for path, fields in FORMS]
+    for path, body in asks:
+        before = len(proxy.seen)
+        async with client.post(path, **body, headers=admin) as response:
+            told = await response.text()
+        # only the proxy knows the name: a request that took another way has met nobody
+        assert len(proxy.seen) > before, (path, body, told)
+        assert "cannot be resolved" not in told, (path, body)
 
 
 @pytest.mark.parametrize("over_tls", [False, True])
@@ -245,6 +294,20 @@ async def test_what_fails_at_the_proxy_is_told_apart(
         assert "proxy that is set cannot be reached" in await failure()
     assert (await stats(client, admin))["today"]["cost"] == 0
     assert "S3cret" not in caplog.text and "another" not in caplog.text
+
+
+@pytest.mark.parametrize("kind", [SocksProxy, CountingProxy])
+async def test_407_is_the_proxy_s_only_without_a_tunnel(
+    start: Start, provider: Provider, admin: Headers, kind: type[CountingProxy]
+) -> None:
+    provider.script = provider.answer(407, {"error": {"message": "of the provider"}})
+    async with kind(LOGIN) as proxy:
+        proxy.hosts["provider.test"] = port_of(provider)
+        client = await start(CHATHUB_UPSTREAM_PROXY=proxy.url)
+        await add(client, admin, "http://provider.test/v1")
+        status, body = await chat(client, admin)
+        assert status == 502
+        assert ("of the provider" in body["error"]["message"]) == (kind is SocksProxy)
 
 
 async def test_provider_behind_the_tunnel_has_its_own_failures(
