@@ -266,7 +266,7 @@ def _stored_responses(app: web.Application) -> StoredResponses:
     memory, streams = app[app_keys.REQUEST_MEMORY], app[app_keys.STREAM_LIMIT]
     generator = ResponseGenerator(db, gateway, app[app_keys.RUNNING], config, memory, streams)
     catalog, clock, offload = app[app_keys.CATALOG], app[app_keys.CLOCK], app[app_keys.OFFLOAD]
-    return StoredResponses(db, generator, catalog, clock, config, offload)
+    return StoredResponses(db, generator, catalog, clock, config, offload, app[app_keys.DISK])
 
 
 @asynccontextmanager

@@ -39,7 +39,7 @@ class Exempt(NamedTuple):
         try:
             return cls(network=ipaddress.ip_network(host.strip("[]"), strict=False), port=number)
         except ValueError:
-            return cls(host.lower().removeprefix("*").strip("."), port=number)
+            return cls(_in_ascii(host.lower().removeprefix("*").strip(".")), port=number)
 
     def covers(self, host: str, port: int) -> bool:
         if self.port not in (None, port):
@@ -120,6 +120,14 @@ def _source(variable: str, text: str) -> Source:
         if variable == SETTING:
             raise
         raise ValueError(f"is not set ({NONE}: no proxy), and {variable} {error}") from None
+
+
+def _in_ascii(host: str) -> str:
+    """An international name in the form that requests have."""
+    try:
+        return host.encode("idna").decode("ascii")
+    except UnicodeError:
+        return host
 
 
 def _value(environ: Mapping[str, str], name: str) -> tuple[str, str]:

@@ -63,7 +63,11 @@ class ProxyUrl:
         login, _, address = rest.rpartition("@")
         user, _, password = login.partition(":")
         host, port = _host_and_port(address)
-        return cls(scheme, host, port or _PORTS[scheme], _user(user), _decoded(password))
+        proxy = cls(scheme, host, port or _PORTS[scheme], _user(user), _decoded(password))
+        if proxy.is_socks and bool(proxy.user) != bool(proxy.password):
+            # both have at least one byte (RFC 1929)
+            raise ProxyUrlError(Reason("proxy_url_socks_login"))
+        return proxy
 
     @classmethod
     def usable(cls, text: str) -> "ProxyUrl":

@@ -38,22 +38,15 @@ def reply(*texts: str, prompt: int = 7, completion: int = 3, finish: str = "stop
     return [*(chunk(text) for text in texts), chunk(finish=finish), usage(prompt, completion), DONE]
 
 
-class Provider:
-    """Responds to ``POST /v1/chat/completions`` with ``script`` and records every request.
+class ScriptedServer:
+    """A server on loopback that responds to every POST with ``script``; ``gate`` is for scripts that wait."""
 
-    ``bodies``, ``headers`` and ``targets`` (the paths as they were written) are those received; ``closed``
-    counts connections that ChatHub closed before the response was complete.
-    """
+    script: Script
 
-    def __init__(self, tls: ssl.SSLContext | None = None) -> None:
+    def __init__(self, most_bytes: int = 64 * 1024 * 1024, tls: ssl.SSLContext | None = None) -> None:
         self._tls = tls
-        self.bodies: list[dict[str, Any]] = []
-        self.headers: list[Any] = []
-        self.targets: list[str] = []
-        self.closed = 0
         self.gate = asyncio.Event()
-        self.script: Script = self.stream(reply("你好", "，世界"))
-        app = web.Application(client_max_size=64 * 1024 * 1024)
+        app = web.Application(client_max_size=most_bytes)
         app.router.add_post("/{path:.*}", self._handle)
         self._server = TestServer(app)
 
@@ -69,6 +62,45 @@ class Provider:
     def base_url(self) -> str:
         return str(self._server.make_url("/v1"))
 
+    async def _handle(self, request: web.Request) -> web.StreamResponse:
+        await self._record(request)
+        try:
+            return await self.script(request)
+        except (asyncio.CancelledError, ConnectionError):
+            self._note_closed()
+            raise
+
+    async def _record(self, request: web.Request) -> None:
+        """Read a request and keep what tests look at."""
+        raise NotImplementedError
+
+    def _note_closed(self) -> None:
+        """ChatHub has closed a connection before its response was complete."""
+
+    def respond(self, body: bytes, content_type: str, status: int = 200) -> Script:
+        """One whole response."""
+
+        async def run(request: web.Request) -> web.StreamResponse:
+            return web.Response(body=body, status=status, headers={"Content-Type": content_type})
+
+        return run
+
+
+class Provider(ScriptedServer):
+    """Responds to ``POST /v1/chat/completions`` with ``script`` and records every request.
+
+    ``bodies``, ``headers`` and ``targets`` (the paths as they were written) are those received; ``closed``
+    counts connections that ChatHub closed before the response was complete.
+    """
+
+    def __init__(self, tls: ssl.SSLContext | None = None) -> None:
+        super().__init__(tls=tls)
+        self.bodies: list[dict[str, Any]] = []
+        self.headers: list[Any] = []
+        self.targets: list[str] = []
+        self.closed = 0
+        self.script: Script = self.stream(reply("你好", "，世界"))
+
     @property
     def last(self) -> dict[str, Any]:
         """The body of the newest request."""
@@ -79,15 +111,13 @@ class Provider:
         """The same without the markers for Anthropic's cache."""
         return dict(without_markers(self.last))
 
-    async def _handle(self, request: web.Request) -> web.StreamResponse:
+    async def _record(self, request: web.Request) -> None:
         self.headers.append(request.headers.copy())
         self.targets.append(request.raw_path)
         self.bodies.append(json.loads(await request.read()) | {"_path": request.path})
-        try:
-            return await self.script(request)
-        except (asyncio.CancelledError, ConnectionError):
-            self.closed += 1
-            raise
+
+    def _note_closed(self) -> None:
+        self.closed += 1
 
     def stream(
         self,

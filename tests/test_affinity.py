@@ -175,5 +175,14 @@ def test_a_deeply_nested_prompt_has_a_hint() -> None:
     assert hint_of({"messages": deep}, {})
 
 
+def test_only_the_first_texts_of_a_prompt_are_digested() -> None:
+    def asked(count: int, last: str) -> str:
+        parts = [{"type": "text", "text": "a"}] * count + [{"type": "text", "text": last}]
+        return hint({"messages": [{"role": "user", "content": parts}]})
+
+    assert asked(20_000, "one") == asked(30_000, "other")
+    assert asked(1000, "one") != asked(1000, "other")
+
+
 def test_an_item_without_weight_comes_last() -> None:
     assert ranked("a", range(100), lambda key: key, lambda key: float(key != 5))[-1] == 5

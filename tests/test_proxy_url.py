@@ -78,6 +78,8 @@ def test_url_is_read_and_shown_without_its_password(text: str, proxy: ProxyUrl, 
         (f"http://u:{PASSWORD}{'a' * 255}@proxy", "login"),
         (f"http://u:{PASSWORD}\ud800@proxy", "login"),
         (f"http://u:{PASSWORD}é@proxy", "not_ascii"),
+        (f"socks5://{PASSWORD}@proxy", "socks_login"),
+        (f"socks5h://:{PASSWORD}@proxy", "socks_login"),
         (f"http://%E4%BD%A0:{PASSWORD}@proxy", "not_ascii"),
     ],
 )
@@ -94,7 +96,7 @@ LOGINS = st.text(st.characters(codec="ascii", exclude_categories=["Cc"]), max_si
 
 @given(LOGINS.map(lambda user: user.replace(":", "")), LOGINS)
 def test_every_login_survives_and_every_password_is_masked(user: str, password: str) -> None:
-    proxy = ProxyUrl("socks5", "proxy", 1080, user, password)
+    proxy = ProxyUrl("http", "proxy", 8080, user, password)
     assert ProxyUrl.parse(proxy.text) == proxy
     assert ProxyUrl.parse(proxy.masked).password in ("", STARS)
     shown = f"{proxy} {proxy!r}"

@@ -173,6 +173,14 @@ def test_numbers_have_commas_and_no_empty_decimals() -> None:
     )
 
 
+def test_no_blank_follows_a_wide_mark() -> None:
+    place = Reason("at_host", {"host": "example.com"})
+    timed_out = Reason("upstream_connect_timeout", {"provider": "OpenAI"})
+    assert timed_out.text("zh") == "连接 OpenAI 超时"
+    assert timed_out.with_params(at=place).text("zh") == "连接 OpenAI（example.com）超时"
+    assert timed_out.with_params(at=place).text("en").startswith("The connection to OpenAI (example.com) ")
+
+
 def test_stored_reason_makes_its_sentence_in_both_languages() -> None:
     reason = Reason(
         "provider_error",

@@ -73,11 +73,17 @@ def compute_cost(
     cached, written = _count(usage.cached_tokens) or 0, _count(usage.cache_write_tokens) or 0
     prompt = min(max(prompt_estimate, cached + written) if prompt is None else prompt, most)
     completion = output_estimate if completion is None else min(completion, most)
-    cached = min(cached, prompt)
-    written = min(written, prompt - cached)
+    tokens = _paid_by_tokens(model, usage, prompt, completion, source)
+    return _paid_by_units(tokens, model, usage, units)
+
+
+def _paid_by_tokens(model: ChatModel, usage: Usage, prompt: int, completion: int, source: str) -> UsageCost:
+    """The usage with the price of its tokens; no part of the prompt is more than the prompt."""
+    cached = min(_count(usage.cached_tokens) or 0, prompt)
+    written = min(_count(usage.cache_write_tokens) or 0, prompt - cached)
     kept = min(_count(usage.cache_write_1h_tokens) or 0, written)
     cost = model.prices.cost(prompt, completion, cached, written, kept)
-    tokens = UsageCost(
+    return UsageCost(
         prompt_tokens=prompt,
         completion_tokens=completion,
         reasoning_tokens=min(_count(usage.reasoning_tokens) or 0, completion),
@@ -89,7 +95,6 @@ def compute_cost(
         counted_tokens=prompt - cached + int(cached * model.cached_weight + 0.5) + completion,
         savings=model.prices.cost(prompt, completion) - cost,
     )
-    return _paid_by_units(tokens, model, usage, units)
 
 
 def _paid_by_units(tokens: UsageCost, model: ChatModel, usage: Usage, units: Units | None) -> UsageCost:

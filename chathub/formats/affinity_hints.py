@@ -3,6 +3,7 @@
 import hashlib
 import re
 from collections.abc import Iterator, Mapping
+from itertools import islice
 from typing import Any
 
 import msgspec
@@ -19,6 +20,8 @@ _INSTRUCTIONS = ("system", "instructions")
 _MESSAGES = ("messages", "input")
 # characters of one text that are digested
 _MOST_OF_TEXT = 64 * 1024
+# texts that are digested: a million tiny ones would take half a minute
+_MOST_TEXTS = 10_000
 # messages among which the first one of the user is looked for
 _MOST_BEFORE = 100
 # markers for a provider's cache move from turn to turn; what stood between them and other fields goes too
@@ -66,11 +69,11 @@ def _digest_of_head(fields: Mapping[str, Raw]) -> str:
         if name in fields:
             # as they are written: to decode the tools of a coding agent takes milliseconds
             digest.update(_MARKER.sub(b"", bytes(fields[name])).translate(None, _BETWEEN))
-    for value in _said_first(fields):
-        for text in _texts(value):
-            # of an image or a document the beginning and the length tell enough
-            start = f"{len(text)} {text[:_MOST_OF_TEXT]}"
-            digest.update(start.encode("utf-8", "surrogatepass"))
+    texts = (text for value in _said_first(fields) for text in _texts(value))
+    for text in islice(texts, _MOST_TEXTS):
+        # of an image or a document the beginning and the length tell enough
+        start = f"{len(text)} {text[:_MOST_OF_TEXT]}"
+        digest.update(start.encode("utf-8", "surrogatepass"))
     return digest.hexdigest()
 
 

@@ -10,7 +10,7 @@ from typing import Protocol
 from msgspec import Raw
 
 from chathub.errors import ChatHubError
-from chathub.formats import sse
+from chathub.formats import forwarding, sse
 from chathub.formats.client_request import ClientRequest
 from chathub.formats.events import Event, Failure
 from chathub.formats.messages import ChatRequest, Endpoint, File, Image, Message, UpstreamRequest
@@ -22,12 +22,12 @@ from chathub.formats.prompt_counts import (
     counts_of_unreadable,
 )
 from chathub.formats.quirks.table import Quirks
+from chathub.formats.raw_json import ABSENT
 from chathub.formats.stream_decoder import StreamDecoder
 from chathub.formats.text_counts import counts_of_json
 
-# the fields of a body that are decoded into messages, where they are others than these
-_MESSAGES = ("messages", "system")
-_MESSAGES_OF = {"responses": ("input", "instructions")}
+# gives what goes in place of an image or a document; None leaves it
+Replace = Callable[[Image | File], Image | File | None]
 # a client's message with the state that was remembered of it
 Recall = Callable[[Message], Message]
 
@@ -48,6 +48,8 @@ class ClientFormat(Protocol):
     # a text in the last event of a stream, and seldom elsewhere; and a pattern that is in that event alone
     last_event: bytes
     is_last_event: re.Pattern[bytes]
+    # the fields of the body that are decoded into messages; the first one is their list
+    message_fields: tuple[str, ...] = ("messages", "system")
     model: str
     stream: bool
     body: bytes
@@ -55,11 +57,11 @@ class ClientFormat(Protocol):
     fields: dict[str, Raw]
     # the requested length of one reply in tokens; None: the client did not say
     max_tokens: int | None
-    choices: int
+    choices: int = 1
     # the reply may hold images or audio
-    requests_media: bool
+    requests_media: bool = False
     # the usage is requested from the provider although the client did not request it
-    strips_usage: bool
+    strips_usage: bool = False
 
     def decode_request(self) -> ClientRequest: ...
 
@@ -86,18 +88,27 @@ class ClientFormat(Protocol):
         """The fields of a forwarded body, with the reasoning that ``model`` needs back and the client did not
         send, and without what it refuses."""
 
+    @staticmethod
+    def replace_parts(messages: Raw, replace: Replace) -> Raw:
+        """The messages of a forwarded body with others in place of the images and documents that they name by
+        an address which some provider of the format does not fetch."""
+        return messages
+
     def parts_by_address(self, fields: Mapping[str, Raw]) -> list[Image | File]:
-        """The images and documents that a forwarded body names by an address which some provider of the
-        format does not fetch."""
+        """These images and documents, each once."""
+        return addressed_parts(fields.get(self.message_fields[0], ABSENT), self.replace_parts)
 
     def with_replaced(
         self, fields: Mapping[str, Raw], parts: Mapping[Image | File, Image | File]
     ) -> Mapping[str, Raw]:
         """The fields of a forwarded body with other parts in place of these."""
+        name = self.message_fields[0]
+        return {**fields, name: self.replace_parts(fields[name], parts.get)}
 
     def without_extras(self, fields: Mapping[str, Raw]) -> Mapping[str, Raw]:
         """The fields of a forwarded body without those that choose another model or a more expensive
         service."""
+        return forwarding.without_extras(fields)
 
     def decoder(self, limit: int) -> StreamDecoder: ...
 
@@ -116,6 +127,13 @@ class ClientFormat(Protocol):
     def failure_event(self, failure: Failure, decoder: StreamDecoder) -> bytes:
         """The end of a forwarded stream that failed; ``decoder`` has decoded it."""
         return self.encoder(self.model, 0).feed([failure])
+
+
+def addressed_parts(messages: Raw, replace_parts: Callable[[Raw, Replace], Raw]) -> list[Image | File]:
+    """The parts that could be replaced, each once."""
+    found: dict[Image | File, None] = {}
+    replace_parts(messages, lambda part: found.setdefault(part))
+    return list(found)
 
 
 def as_requested(client_format: ClientFormat, body: bytes, events: list[Event], model: str) -> bytes:
@@ -153,7 +171,7 @@ def most_counts(client_format: ClientFormat) -> PromptCounts:
         return counts
     with contextlib.suppress(ChatHubError):
         messages = counts_of_messages(client_format.decode_request().messages)
-        decoded = _MESSAGES_OF.get(client_format.wire_format, _MESSAGES)
+        decoded = client_format.message_fields
         others = [raw for name, raw in client_format.fields.items() if name not in decoded]
         return messages._replace(schemas=counts_of_json(b",".join(others)))
     return counts_of_unreadable(client_format.body)

@@ -130,6 +130,9 @@ class StreamDecoder(ABC):
     def close(self) -> list[Event]:
         """The events that the end of the body brings: whether the response was whole or cut off."""
         events: list[Event] = []
+        if self.done:
+            # what came behind the end may be large
+            return events
         try:
             for name, payload in self._parser.close():
                 self._take(name, payload, events, last=True)

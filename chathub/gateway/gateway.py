@@ -96,20 +96,22 @@ class Gateway:
         async with metered as request:
             if reserved is not None:
                 await reserved(request)
-            responses = client_format.wire_format == "responses"
-            exchange = (ResponsesExchange if responses else Exchange)(
-                self._client,
-                self._offload,
-                self._config,
-                request,
-                client_format,
-                headers,
-                sink,
-                PromptCounter(client_format, self._token_weights, self._offload, longest, caller.id),
-                self._thoughts,
-            )
+            counter = PromptCounter(client_format, self._token_weights, self._offload, longest, caller.id)
+            exchange = self._exchange_of(request, client_format, headers, sink, counter)
             work = self._exchanged(exchange, request, client_format, sink)
             return await request.attend(work, sink, self._registry.usage_seconds)
+
+    def _exchange_of(
+        self,
+        request: GatewayRequest,
+        client_format: ClientFormat,
+        headers: Mapping[str, str],
+        sink: Sink,
+        counter: PromptCounter,
+    ) -> Exchange:
+        kind = ResponsesExchange if client_format.wire_format == "responses" else Exchange
+        parts = (self._client, self._offload, self._config)
+        return kind(*parts, request, client_format, headers, sink, counter, self._thoughts)
 
     async def _exchanged(
         self, exchange: Exchange, request: GatewayRequest, client_format: ClientFormat, sink: Sink

@@ -89,12 +89,20 @@ class Metering:
         asked = Asked.of(kind, candidates, prompt, units)
         ended = self._settlement_queue.reservations
         reserving = asyncio.ensure_future(self._db.write(reserve, owner, bound, asked, ended))
+        async with self._settled(request, reserving):
+            yield request
+
+    @asynccontextmanager
+    async def _settled(
+        self, request: GatewayRequest, reserving: asyncio.Future[Reserved]
+    ) -> AsyncIterator[None]:
+        """Wait for the reservation; settle the request at the end of the context at the latest."""
         request.settle = partial(self._settle_once, reserving, request)
         try:
             reserved = await asyncio.shield(reserving)
             request.reply_cap = reserved.reply_cap
             request.is_limited |= reserved.has_cost_budget
-            yield request
+            yield
         finally:
             request.memory.release()
             self._registry.remove(request)

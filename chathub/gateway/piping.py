@@ -50,7 +50,7 @@ class _MeterFeed:
 
     def __init__(self, client_format: StreamFormat, meter: UsageMeter, limit: int) -> None:
         self.decoder = meter.decoder = client_format.decoder(limit)
-        self._last_event = client_format.last_event
+        self._format = client_format
         self._meter = meter
         self._undecoded: list[bytes] = []
         self._size = 0
@@ -72,7 +72,7 @@ class _MeterFeed:
         self._undecoded.append(data)
         self._size += len(data)
         may_wait = self._meter.has_output and not self._meter.left.is_set()
-        if may_wait and self._size <= _BATCH and self._last_event not in events:
+        if may_wait and self._size <= _BATCH and self._format.last_event not in events:
             return None
         batch, self._undecoded, self._size = b"".join(self._undecoded), [], 0
         found = await decoded(self.decoder.feed, batch, self.decoder.pending + len(batch))
@@ -87,6 +87,13 @@ class _MeterFeed:
         if (failure := failure_in(events)) is not None:
             self.shows_error = self.decoder.shows_error
         return failure
+
+    def failure_event(self, failure: Failure) -> bytes:
+        """The event that ends a stream which failed; none where the provider's own says so."""
+        if self.shows_error:
+            return b""
+        # after an event that was forwarded in part it begins anew
+        return b"\n\n" + self._format.failure_event(failure, self.decoder)
 
     def close(self) -> Failure | None:
         """Decode the rest; gives the failure with which the stream ended."""
@@ -128,9 +135,7 @@ async def pipe(
     if failure:
         # a reply that is not whole must not look so
         unsent = splitter.without(unsent, client_format.is_last_event)
-        if not meter_feed.shows_error:
-            # after an event that was forwarded in part it begins anew
-            unsent += b"\n\n" + client_format.failure_event(public(failure), meter_feed.decoder)
+        unsent += meter_feed.failure_event(public(failure))
     else:
         text, unsent = splitter.at(unsent, client_format.is_last_event)
         await sink.write(text)

@@ -3,8 +3,9 @@
 from functools import partial
 
 from aiohttp import web
+from msgspec import Raw
 
-from chathub.app_keys import BODY, CALLER, GATEWAY, STORED_RESPONSES
+from chathub.app_keys import BODY, CALLER, GATEWAY, OFFLOAD, STORED_RESPONSES
 from chathub.formats.responses.client import ResponsesClient
 from chathub.formats.responses.references import ItemReader, items_of, references_in
 from chathub.handlers.http import idempotency_header, json_response, off_loop, read_body, streamed
@@ -39,12 +40,15 @@ async def _respond_and_keep(request: web.Request, client_format: ResponsesClient
     sink = _KeepingResponse(request, client_format.model)
     response = await respond(request, client_format, sink)
     if isinstance(response, web.Response) and isinstance(response.body, bytes):
-        sink.remember(await off_loop(request, items_of, response.body))
+        sink.remember(await off_loop(request, items_of, Raw(response.body)))
     return response
 
 
 async def count_input_tokens(request: web.Request) -> web.Response:
     client_format = await _decoded(request, await read_body(request, LONGEST))
+    wanted = Wanted.of(client_format.fields)
+    if wanted.previous is not None:
+        client_format = await _continued(request, client_format, wanted)
     headers = {name.lower(): value for name, value in request.headers.items()}
     counted = await request.app[GATEWAY].count_tokens(request[CALLER], client_format, headers)
     response = json_response({"object": "response.input_tokens", "input_tokens": counted.tokens})
@@ -80,8 +84,11 @@ class _KeepingResponse(LazyResponse):
     def __init__(self, request: web.Request, model: str) -> None:
         super().__init__(request)
         self._reader = ItemReader()
+        self._offload = request.app[OFFLOAD]
         self.remember = partial(request.app[GATEWAY].items.remember, request[CALLER].id, model)
 
     async def write(self, data: bytes) -> None:
-        self.remember(self._reader.feed(data))
+        # an image may have many megabytes
+        size = self._reader.pending + len(data)
+        self.remember(await self._offload.run(size, self._reader.feed, data))
         await super().write(data)

@@ -2,16 +2,13 @@
 
 from typing import TypeVar
 
-import msgspec
 from aiohttp import web
-from msgspec import Raw
 
 from chathub.app_keys import CALLER, CONFIG, STORED_RESPONSES
 from chathub.database.rows.responses import StoredResponse
-from chathub.errors import BadRequest, TooManyRequests
-from chathub.formats.raw_json import value_of
+from chathub.errors import TooManyRequests
 from chathub.formats.responses.client import ResponsesClient
-from chathub.handlers.http import json_response, off_loop, streamed
+from chathub.handlers.http import json_response, off_loop, raw, streamed
 from chathub.handlers.response_writer import ResponseWriter, room_for
 from chathub.handlers.streams import HEADERS
 from chathub.schemas.decode import decode_query
@@ -88,36 +85,8 @@ async def delete(request: web.Request) -> web.Response:
 
 async def list_input_items(request: web.Request) -> web.Response:
     wanted = _query(request, ItemsPage)
-    items = await request.app[STORED_RESPONSES].input_items(await _found(request))
-    if wanted.order == "desc":
-        items.reverse()
-    start = 0
-    if wanted.after is not None:
-        start = next((at + 1 for at, item in enumerate(items) if _id_of(item) == wanted.after), 0)
-        if not start:
-            raise BadRequest("cursor_unknown", id=wanted.after[:200])
-    page = items[start : start + wanted.limit]
-    return json_response(
-        {
-            "object": "list",
-            "data": page,
-            "first_id": _id_of(page[0]) if page else None,
-            "last_id": _id_of(page[-1]) if page else None,
-            "has_more": start + wanted.limit < len(items),
-        }
-    )
-
-
-class _Item(msgspec.Struct):
-    id: str | None = None
-
-
-_item = msgspec.json.Decoder(_Item)
-
-
-def _id_of(item: Raw) -> str | None:
-    found = value_of(item, _item)
-    return found.id if found else None
+    stored = await _found(request)
+    return raw(await request.app[STORED_RESPONSES].input_page(request[CALLER], stored, wanted))
 
 
 async def _found(request: web.Request) -> StoredResponse:
@@ -133,7 +102,7 @@ def _query(request: web.Request, kind: type[T]) -> T:
 async def _whole(request: web.Request, stored: StoredResponse, run: StoredRun | None = None) -> web.Response:
     if run is not None and run.error is not None:
         raise run.error
-    return json_response(await request.app[STORED_RESPONSES].response(stored))
+    return raw(await request.app[STORED_RESPONSES].response(request[CALLER], stored))
 
 
 async def _follow(request: web.Request, stored: StoredResponse, after: int) -> web.StreamResponse:

@@ -18,6 +18,8 @@ Language = Literal["zh", "en"]
 _LANGUAGES: dict[Language, int] = {"zh": 0, "en": 1}
 # integers from here on are written with commas
 _LARGE = 10_000
+# letters, and marks of the same width
+_CHINESE = (("\u4e00", "\u9fff"), ("\u3000", "\u303f"), ("\uff00", "\uffef"))
 _MINUTE, _HOUR = 60, 3600
 
 
@@ -95,7 +97,8 @@ def _joined(text: str, more: str) -> str:
 
 
 def _is_chinese(letter: str) -> bool:
-    return "\u4e00" <= letter <= "\u9fff"
+    """Whether it is a Chinese letter or a mark as wide as one."""
+    return any(first <= letter <= last for first, last in _CHINESE)
 
 
 def _plain(value: Param, language: Language) -> str:

@@ -19,7 +19,7 @@ SENTENCES = {
     "body_too_large": ("请求体过大，不能超过 {most:bytes}", "The request body may have {most:bytes} at most"),
     "content_type_unsupported": ("不支持的内容类型", "The content type is not supported"),
     "cors_refused": ("不允许的跨域请求", "Requests from this origin are not allowed"),
-    "cursor_unknown": ("列表中没有模型 {id}", "The list has no model {id}"),
+    "cursor_unknown": ("列表中没有 {id}", "The list has no {id}"),
     "cursors_exclusive": (
         "after_id 与 before_id 只能给一个",
         "Only one of after_id and before_id may be given",

@@ -5,6 +5,10 @@ SENTENCES = {
         "background 为 true 时，store 不能为 false：后台生成的响应总会保存",
         "With background, store must not be false: a response in the background is always stored",
     ),
+    "conversation_unsupported": (
+        "本服务器不保存 Responses 的 conversation，请用 store: true 和 previous_response_id 接着说",
+        "This server keeps no conversations of Responses: continue with store: true and previous_response_id",
+    ),
     "previous_response_not_found": (
         "没有保存响应 {id}：只有请求带有 store: true 的响应才会保存，也只有它们可以继续",
         "Response {id} is not stored: only responses to requests with store: true are, and can be continued",

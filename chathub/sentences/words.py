@@ -103,6 +103,10 @@ SENTENCES = {
         "须以 http://、https://、socks5:// 或 socks5h:// 开头",
         "must begin with http://, https://, socks5:// or socks5h://",
     ),
+    "proxy_url_socks_login": (
+        "是 SOCKS 代理：用户名和密码须都有或都没有",
+        "is a proxy of SOCKS, which needs a user name and a password, or neither",
+    ),
     "proxy_url_socks_missing": (
         "SOCKS 代理需要安装扩展：pip install python-socks",
         "is a proxy of SOCKS, which needs an extra: pip install python-socks",

@@ -47,8 +47,7 @@ def beginning_of(
     new = NewResponse(
         public_id=public_id,
         user_id=user_id,
-        previous_id=previous.id if previous else None,
-        depth=previous.depth + 1 if previous else 0,
+        previous=previous,
         model=client_format.model,
         is_background=request.wanted.is_background,
         now=now,

@@ -7,20 +7,11 @@ from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 import msgspec
-from msgspec import Raw
+from msgspec import Raw, Struct
 
 from chathub.database.rows.responses import StoredEvents
 from chathub.formats import sse
-from chathub.formats.raw_json import (
-    ABSENT,
-    first_of,
-    is_null,
-    is_readable,
-    joined,
-    on_one_line,
-    raw,
-    value_of,
-)
+from chathub.formats.raw_json import ABSENT, first_of, is_null, is_readable, on_one_line, raw, value_of
 from chathub.schemas.readable import readable
 
 # the events that end a response, with the status that it has then
@@ -37,7 +28,13 @@ _LARGEST = 64 * 1024 * 1024
 _EVENT_END = b"\n\n"
 
 Fields = dict[str, Raw]
-_list = msgspec.json.Decoder(list[Raw])
+
+
+class _Event(Struct):
+    response: Raw = ABSENT
+
+
+_decode_response = msgspec.json.Decoder(_Event).decode
 _fields = msgspec.json.Decoder(Fields)
 _text = msgspec.json.Decoder(str)
 _decode_event = msgspec.json.Decoder(dict[str, Any]).decode
@@ -55,6 +52,11 @@ class Batch(NamedTuple):
         if number < self.first:
             return self.data
         return self.data.split(_EVENT_END, number - self.first + 1)[-1]
+
+    @property
+    def last_event(self) -> bytes:
+        """The last of the events."""
+        return self.data.removesuffix(_EVENT_END).rpartition(_EVENT_END)[2] + _EVENT_END
 
 
 def unpacked(row: StoredEvents) -> Batch:
@@ -78,6 +80,11 @@ def events_in(data: bytes) -> Iterator[dict[str, Any]]:
             yield _decode_event(block.partition(b"\ndata: ")[2])
 
 
+def response_in(event: bytes) -> Raw:
+    """The response that an event has, as it is framed."""
+    return _decode_response(event.partition(b"\ndata: ")[2]).response
+
+
 class Rewriter:
     """Turns the bytes of a stream into numbered events; heartbeats are left out, what follows the end, and
     what cannot be read: without its end a response is one that was cut off.
@@ -91,9 +98,12 @@ class Rewriter:
         self._parser = sse.Parser(_LARGEST)
         self._number = number
         self._has_begun = has_begun
-        # the items that are done, by their indexes
-        self._items: dict[bytes, Raw] = {}
         self.status: str | None = None
+
+    @property
+    def pending(self) -> int:
+        """The bytes of an event that is not complete."""
+        return self._parser.pending
 
     def feed(self, data: bytes) -> Batch | None:
         """The events that some bytes complete."""
@@ -118,20 +128,11 @@ class Rewriter:
             response = value_of(event.get("response", ABSENT), _fields)
             if response is None:
                 return b""
-            event["response"] = self._response(kind, response)
+            status = {"status": raw(ENDS[kind])} if kind in ENDS else {}
+            event["response"] = {**response, **self._fields, **status}
         self.status = ENDS.get(kind)
-        if kind == "response.output_item.done" and "item" in event:
-            self._items[bytes(event.get("output_index") or b"%d" % len(self._items))] = event["item"]
         self._number += 1
         return framed(event, self._number - 1)
-
-    def _response(self, kind: str, response: Fields) -> Mapping[str, Any]:
-        """A response object with our fields. Some providers leave the output out of the last one."""
-        if kind not in ENDS:
-            return {**response, **self._fields}
-        if not value_of(response.get("output", ABSENT), _list):
-            response["output"] = joined(list(self._items.values()))
-        return {**response, **self._fields, "status": raw(ENDS[kind])}
 
 
 def _event_in(payload: bytes) -> dict[str, Any] | None:

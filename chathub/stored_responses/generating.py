@@ -75,7 +75,7 @@ class ResponseGenerator:
             raise Unavailable("server_stopping", retry_after=_RETRY_AFTER)
         is_background = beginning.new.is_background
         unfollowed = None if is_background else self._config.unfollowed_seconds
-        run = self.running[beginning.new.public_id] = StoredRun(unfollowed, is_shown=is_background)
+        run = self.running[beginning.new.public_id] = StoredRun(unfollowed)
         task = self._registry.spawn(self._generate(caller, beginning, run))
         self._tasks[task] = run
         task.add_done_callback(self._tasks.pop)
@@ -127,18 +127,23 @@ class ResponseGenerator:
         batch = _queued(beginning) if beginning.new.is_background else None
         # the name as it is kept, which may be another spelling than the client's
         new = beginning.new._replace(model=request.candidates.requested)
-        response_id = await self._db.write(log.begin, new, batch)
-        run.id = response_id
+        writing = asyncio.ensure_future(self._db.write(log.begin, new, batch))
+        try:
+            run.id = await asyncio.shield(writing)
+        except asyncio.CancelledError:
+            # it is stored all the same
+            run.id = await writing
+            raise
         if batch is not None:
             run.add(batch)
         if not run.begun.done():
-            run.begun.set_result(response_id)
+            run.begun.set_result(run.id)
 
     async def _append(self, run: StoredRun, batch: Batch, status: str | None) -> None:
         if status is None:
             await self._db.write(log.append, run.id, batch)
         else:
-            await self._db.write_with_retry(log.end, run.id, batch, status)
+            batch = await self._db.write_with_retry(log.end, run.id, batch, status)
             run.is_over = True
         run.add(batch)
 
@@ -155,6 +160,8 @@ class ResponseGenerator:
             run.fail(failure)
         finally:
             del self.running[beginning.new.public_id]
+            if not run.begun.done():
+                run.fail(_refusal(run.ending))
             run.end()
 
     async def _cut(
@@ -166,8 +173,8 @@ class ResponseGenerator:
         broke_off = UpstreamFailed("upstream_cut", provider=run.provider)
         failure = error or (_refusal(ending) if ending else broke_off)
         if run.last < 0 and not run.is_shown:
-            run.fail(failure)
             await self._db.write_with_retry(_delete, response_id)
+            run.fail(failure)
             return
         ending = ending or Ending("failed", failure.reason)
         head = msgspec.json.decode(beginning.head.response(beginning.new.model, "in_progress"))

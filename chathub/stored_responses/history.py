@@ -7,7 +7,8 @@ from msgspec import Raw
 
 from chathub.database.transaction import Transaction
 from chathub.errors import TooLarge
-from chathub.formats.raw_json import ABSENT, changed, raw, value_of
+from chathub.formats.raw_json import ABSENT, changed, value_of
+from chathub.formats.responses.references import items_of
 from chathub.stored_responses.log import ended_response
 from chathub.stored_responses.request import unpacked_items
 
@@ -35,8 +36,7 @@ def load(tx: Transaction, response_id: int) -> list[Raw]:
     found: list[Raw] = []
     size = 0
     for link in tx.all(tx.q.responses.list_chain, response_id=response_id):
-        output = ended_response(tx, link.id).get("output") or []
-        for item in [*unpacked_items(link.input), *map(raw, output)]:
+        for item in [*unpacked_items(link.input), *items_of(ended_response(tx, link.id))]:
             size += memoryview(item).nbytes
             found += _sent_back(item)
         if size > _LARGEST:

@@ -4,13 +4,18 @@ import zlib
 from collections.abc import Iterator
 from typing import NamedTuple
 
+from msgspec import Raw
+
 from chathub.billing import budgets
 from chathub.database.rows.responses import StoredResponse
 from chathub.database.transaction import Transaction
+from chathub.errors import BadRequest
+from chathub.formats.raw_json import ABSENT
+from chathub.formats.responses.references import id_of, items_of
 from chathub.schemas.json import JsonObject
 from chathub.sentences import Reason
-from chathub.stored_responses import items, repeats
-from chathub.stored_responses.events import Batch, events_in, framed, unpacked
+from chathub.stored_responses import places, repeats
+from chathub.stored_responses.events import Batch, events_in, framed, response_in, unpacked
 from chathub.stored_responses.output import Output, closed, ended
 from chathub.stored_responses.repeats import RequestKey
 from chathub.stored_responses.request import StoredItems
@@ -27,13 +32,23 @@ class NewResponse(NamedTuple):
 
     public_id: str
     user_id: int
-    previous_id: int | None
-    depth: int
+    previous: StoredResponse | None
     model: str
     is_background: bool
     now: int
     key: RequestKey | None
     input: StoredItems
+
+    @property
+    def depth(self) -> int:
+        """How many responses come before it."""
+        return self.previous.depth + 1 if self.previous else 0
+
+
+def unknown_previous(public_id: str) -> BadRequest:
+    """The error of a request that continues what is not kept."""
+    param = {"param": "previous_response_id"}
+    return BadRequest("previous_response_not_found", details=param, id=public_id[:200])
 
 
 def begin(tx: Transaction, new: NewResponse, batch: Batch | None) -> int:
@@ -42,15 +57,26 @@ def begin(tx: Transaction, new: NewResponse, batch: Batch | None) -> int:
     Raises:
         StorageFull: the user stores as much as it may, or would with this input.
         RepeatedRequest, Conflict: as for ``check_repeated``.
+        BadRequest: what it continues was deleted meanwhile.
     """
     name, digest = new.key or (None, None)
     if new.key is not None:
         repeats.check_repeated(tx, new.user_id, new.key, new.now)
         tx.run(tx.q.responses.forget_key, user_id=new.user_id, name=name)
     budgets.check_storage(budgets.get_limits(tx, new.user_id))
-    values = {**new._asdict(), "key": name, "digest": digest, "input": new.input.packed}
+    previous = new.previous
+    if previous is not None and tx.one(tx.q.responses.get, response_id=previous.id) is None:
+        raise unknown_previous(previous.public_id)
+    values = {
+        **new._asdict(),
+        "previous_id": previous and previous.id,
+        "depth": new.depth,
+        "key": name,
+        "digest": digest,
+        "input": new.input.packed,
+    }
     (row,) = tx.all(tx.q.responses.insert, **values)
-    items.remember(tx, row.id, new.input.ids, is_output=False)
+    places.remember(tx, row.id, new.input.ids, is_output=False)
     budgets.check_storage(budgets.get_limits(tx, new.user_id))
     if batch is not None:
         append(tx, row.id, batch)
@@ -65,15 +91,36 @@ def append(tx: Transaction, response_id: int, batch: Batch) -> None:
     )
 
 
-def end(tx: Transaction, response_id: int, batch: Batch, status: str) -> None:
-    """Store the last events and how the response ended, and fold its log into blocks."""
+def end(tx: Transaction, response_id: int, batch: Batch, status: str) -> Batch:
+    """Store the last events and how the response ended, and fold its log into blocks; gives these events,
+    the last one with the whole output."""
+    batch = _with_output(tx, response_id, batch)
     append(tx, response_id, batch)
-    items.remember(tx, response_id, items.ids_in(batch.after(batch.last - 1)), is_output=True)
+    ids = map(id_of, items_of(response_in(batch.last_event)))
+    places.remember(tx, response_id, ids, is_output=True)
     tx.run(tx.q.responses.update_status, response_id=response_id, status=status)
     blocks = list(_blocks(tx, response_id))
     tx.run(tx.q.responses.delete_events, response_id=response_id)
     for first, last, data in blocks:
         tx.run(tx.q.responses.insert_events, response_id=response_id, first=first, last=last, data=data)
+    return batch
+
+
+def _with_output(tx: Transaction, response_id: int, batch: Batch) -> Batch:
+    """The last events, with what the response has said where the last one lacks it: that of a stream which
+    broke off, and of some providers."""
+    last = batch.last_event
+    if items_of(response_in(last)):
+        return batch
+    output = Output()
+    for each in (*read(tx, response_id), batch):
+        output.add(events_in(each.data))
+    response = closed(output.response())
+    if not response["output"]:
+        return batch
+    (event,) = events_in(last)
+    event["response"] = response
+    return batch._replace(data=batch.data.removesuffix(last) + framed(event, batch.last))
 
 
 def _blocks(tx: Transaction, response_id: int) -> Iterator[Batch]:
@@ -132,17 +179,13 @@ def response_so_far(tx: Transaction, response_id: int) -> JsonObject:
     return output.response()
 
 
-def ended_response(tx: Transaction, response_id: int) -> JsonObject:
-    """The response of a log that has ended: its last event has all of it, but for the output where the
-    provider does not repeat that, or has failed."""
-    (row,) = tx.all(tx.q.responses.get_last_events, response_id=response_id)
-    output = Output()
-    output.add(events_in(unpacked(row).after(row.last - 1)))
-    response = output.response()
-    return response if response.get("output") else closed(response_so_far(tx, response_id))
+def ended_response(tx: Transaction, response_id: int) -> Raw:
+    """The response of a log that has ended, as its last event has it; absent for one that was deleted."""
+    rows = tx.all(tx.q.responses.get_last_events, response_id=response_id)
+    return response_in(unpacked(rows[0]).last_event) if rows else ABSENT
 
 
-def response_of(tx: Transaction, stored: StoredResponse) -> JsonObject:
+def response_of(tx: Transaction, stored: StoredResponse) -> JsonObject | Raw:
     """The response as it is now."""
     return (ended_response if stored.has_ended else response_so_far)(tx, stored.id)
 
@@ -161,8 +204,7 @@ def cut(tx: Transaction, response_id: int, status: str, reason: Reason, head: Js
     rows = tx.all(tx.q.responses.find_last, response_id=response_id)
     number = rows[0].last + 1 if rows else 0
     batch = last_batch(response_so_far(tx, response_id) or head, number, status, reason)
-    end(tx, response_id, batch, status)
-    return batch
+    return end(tx, response_id, batch, status)
 
 
 def recover(tx: Transaction) -> int:

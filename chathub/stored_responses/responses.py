@@ -15,21 +15,25 @@ from chathub.database.database import Database
 from chathub.database.errors import DatabaseUnavailable
 from chathub.database.rows.responses import StoredResponse
 from chathub.database.transaction import Transaction
+from chathub.disk import Disk
 from chathub.errors import BadRequest, Conflict, NotFound
 from chathub.offload import Offload
 from chathub.providers.catalog import Catalog
 from chathub.providers.entries import may_use
-from chathub.schemas.json import JsonObject
-from chathub.stored_responses import history, items, log
+from chathub.schemas.responses import ItemsPage
+from chathub.stored_responses import history, items, log, places
 from chathub.stored_responses.beginning import StoredRequest, beginning_of
 from chathub.stored_responses.following import follow
 from chathub.stored_responses.generating import ResponseGenerator
+from chathub.stored_responses.reading import read_input, read_response
 from chathub.stored_responses.repeats import RepeatedRequest, RequestKey, check_repeated
-from chathub.stored_responses.request import Wanted, body_of, unpacked_items
+from chathub.stored_responses.request import Wanted, body_of
 from chathub.stored_responses.run import CANCELLED, StoredRun
 
 # responses that one chain may have
 _LONGEST_CHAIN = 500
+# bytes of an input, compressed, that a disk with little room does not take
+_LARGE_INPUT = 200_000
 # responses that are removed in one write; seconds between two of them, and between two rounds
 _REMOVED, _PAUSE, _ROUND = 20, 0.05, 600
 _DAY = 86_400_000
@@ -46,6 +50,7 @@ class StoredResponses:
         clock: Clock,
         config: Config,
         offload: Offload,
+        disk: Disk,
     ) -> None:
         self._db = db
         self._catalog = catalog
@@ -53,6 +58,7 @@ class StoredResponses:
         self._clock = clock
         self._config = config
         self._offload = offload
+        self._disk = disk
 
     # --- begin
 
@@ -66,11 +72,12 @@ class StoredResponses:
         if not self._config.responses_days:
             raise BadRequest("responses_not_kept", details={"param": "store"})
         previous = await self._previous(caller, request.wanted)
-        earlier = await self._history(previous)
+        earlier = await self._history(caller, previous)
         size = sum(memoryview(value).nbytes for value in [*request.fields.values(), *earlier])
         public_id, now = f"resp_{secrets.token_hex(24)}", self._clock.now()
         make = partial(beginning_of, request, caller.id, public_id, now)
         beginning = await self._offload.run(size, make, previous, earlier)
+        self._disk.check(large=len(beginning.new.input.packed) > _LARGE_INPUT)
         try:
             response_id, run = await self._generator.begin(caller, beginning)
         except RepeatedRequest as repeated:
@@ -88,7 +95,7 @@ class StoredResponses:
         Raises:
             BadRequest: what it continues is not kept.
         """
-        earlier = await self._history(await self._previous(caller, wanted))
+        earlier = await self._history(caller, await self._previous(caller, wanted))
         size = sum(memoryview(value).nbytes for value in [*fields.values(), *earlier])
         return await self._offload.run(size, partial(body_of, stream=wanted.is_streamed), fields, earlier)
 
@@ -98,15 +105,16 @@ class StoredResponses:
         param = {"param": "previous_response_id"}
         stored = await self._find(caller, wanted.previous)
         if stored is None:
-            raise BadRequest("previous_response_not_found", details=param, id=wanted.previous[:200])
+            raise log.unknown_previous(wanted.previous)
         if not stored.has_ended:
             raise Conflict("previous_response_running", details=param, id=stored.public_id)
         if stored.depth + 1 >= _LONGEST_CHAIN:
             raise BadRequest("response_chain_too_long", details=param, most=_LONGEST_CHAIN)
         return stored
 
-    async def _history(self, previous: StoredResponse | None) -> list[Raw]:
-        return await self._db.read(history.load, previous.id) if previous else []
+    async def _history(self, caller: Caller, previous: StoredResponse | None) -> list[Raw]:
+        """The items of a response that is continued, and of those before it."""
+        return await self._db.read_background(caller.id, history.load, previous.id) if previous else []
 
     # --- read
 
@@ -157,18 +165,17 @@ class StoredResponses:
         Raises:
             TooLarge: they are among too many others.
         """
-        rows = await self._db.read_background(caller.id, items.find_places, caller.id, ids)
-        places = items.readable_places(rows, partial(self.may_read, caller))
-        return await self._db.read_background(caller.id, items.load, places)
+        found = await self._db.read_background(caller.id, places.find, caller.id, ids)
+        readable = places.readable(found, partial(self.may_read, caller))
+        return await self._db.read_background(caller.id, items.load, readable)
 
-    async def response(self, stored: StoredResponse) -> JsonObject:
+    async def response(self, caller: Caller, stored: StoredResponse) -> bytes:
         """The response as it is now."""
-        return await self._db.read(_current, stored)
+        return await self._db.read_background(caller.id, read_response, stored)
 
-    async def input_items(self, stored: StoredResponse) -> list[Raw]:
-        """The items of a response's own input, in order."""
-        row = await self._db.fetch_one(self._db.q.responses.get_input, response_id=stored.id)
-        return await self._offload.run(len(row.input), unpacked_items, row.input) if row else []
+    async def input_page(self, caller: Caller, stored: StoredResponse, wanted: ItemsPage) -> bytes:
+        """A page of the items of a response's own input."""
+        return await self._db.read_background(caller.id, read_input, stored, wanted)
 
     def follow(self, stored: StoredResponse, after: int) -> AsyncIterator[bytes]:
         """The events behind a sequence number until the end; see ``following.follow``."""
@@ -223,14 +230,6 @@ class StoredResponses:
         """Remove a few of these; gives how many."""
         before = self._clock.month().certain - self._config.responses_days * _DAY
         return await self._db.write(_remove_old, before)
-
-
-def _current(tx: Transaction, stored: StoredResponse) -> JsonObject:
-    """The response, which may have ended or gone since it was found."""
-    found = tx.one(tx.q.responses.get, response_id=stored.id)
-    if found is None:
-        raise NotFound("response_not_found", id=stored.public_id)
-    return log.response_of(tx, found)
 
 
 def _delete(tx: Transaction, response_id: int) -> None:

@@ -30,8 +30,8 @@ class StoredRun:
     event is stored; ``error`` is why it could not be stored, or not be ended.
     """
 
-    def __init__(self, unfollowed_seconds: float | None, *, is_shown: bool) -> None:
-        self.is_shown = is_shown
+    def __init__(self, unfollowed_seconds: float | None) -> None:
+        self.is_shown = False
         self.is_over = False
         self.id = 0
         self.begun: asyncio.Future[int] = asyncio.get_running_loop().create_future()

@@ -2,11 +2,12 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from functools import partial
 
 from chathub.stored_responses.events import Batch, Rewriter
 
-# bytes whose events are rewritten on the event loop
-_LARGE = 256 * 1024
+# bytes whose events are rewritten on the event loop: hundreds of small ones take long
+_LARGE = 32 * 1024
 
 
 class LogSink:
@@ -26,18 +27,17 @@ class LogSink:
 
     async def write(self, data: bytes) -> None:
         """Store the events that some bytes complete."""
-        await self._store(data, self._rewriter.feed)
+        await self._store(len(data), partial(self._rewriter.feed, data))
 
     async def end(self, data: bytes = b"") -> None:
         """Store the last events."""
         await self.write(data)
-        batch = self._rewriter.close()
-        if batch is not None:
-            await self._stored(batch)
+        await self._store(0, self._rewriter.close)
         self.has_ended = True
 
-    async def _store(self, data: bytes, feed: Callable[[bytes], Batch | None]) -> None:
-        batch = await asyncio.to_thread(feed, data) if len(data) > _LARGE else feed(data)
+    async def _store(self, size: int, rewrite: Callable[[], Batch | None]) -> None:
+        is_large = self._rewriter.pending + size > _LARGE
+        batch = await asyncio.to_thread(rewrite) if is_large else rewrite()
         if batch is not None:
             await self._stored(batch)
 

@@ -8,6 +8,7 @@ connection was reused: only then is it certain that the provider did not see the
 
 import asyncio
 from functools import partial
+from http import HTTPStatus
 from typing import Any
 
 import aiohttp
@@ -33,8 +34,8 @@ class Unanswered(aiohttp.ServerDisconnectedError):
 
 
 class ProxyFailed(aiohttp.ClientConnectionError):
-    """The proxy on the way to a provider made no connection. ``status`` is that of its response (HTTP), 0 for
-    none; ``is_reached``: there was a connection to the proxy itself."""
+    """The proxy on the way to a provider made no connection. ``status`` is that of its response (SOCKS has
+    only 407), 0 for none; ``is_reached``: there was a connection to the proxy itself."""
 
     def __init__(self, status: int = 0, *, is_reached: bool = True) -> None:
         super().__init__("the proxy made no connection")
@@ -82,6 +83,8 @@ class Connector(aiohttp.TCPConnector):
                 # the proxy has connected to the provider
                 raise
             raise ProxyFailed(is_reached=False) from error
+        except socks.LoginRefused as error:
+            raise ProxyFailed(HTTPStatus.PROXY_AUTHENTICATION_REQUIRED) from error
         except (aiohttp.ClientError, OSError) as error:
             is_reached = not isinstance(error, socks.Unreached)
             raise ProxyFailed(is_reached=is_reached) from error

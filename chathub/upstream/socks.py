@@ -13,6 +13,10 @@ class Unreached(OSError):
     """There is no connection to the proxy."""
 
 
+class LoginRefused(OSError):
+    """The proxy wants another user name and password, or some."""
+
+
 def is_socks(proxy: URL | None) -> bool:
     return proxy is not None and proxy.scheme.startswith("socks")
 
@@ -22,6 +26,7 @@ async def connect(proxy: URL, host: str, port: int) -> socket.socket:
 
     Raises:
         Unreached: there is no connection to the proxy itself.
+        LoginRefused: the proxy does not accept the user name and the password.
         OSError: the proxy made no connection.
     """
     try:
@@ -30,12 +35,17 @@ async def connect(proxy: URL, host: str, port: int) -> socket.socket:
     except ImportError as error:
         # the extra was there when the proxy was set
         raise Unreached from error
-    way = Proxy(ProxyType.SOCKS5, proxy.host or "", proxy.port or 0, proxy.user, proxy.password, rdns=True)
+    way = Proxy(
+        ProxyType.SOCKS5, proxy.raw_host or "", proxy.port or 0, proxy.user, proxy.password, rdns=True
+    )
     try:
         return await way.connect(host, port, timeout=_SECONDS)
     except ProxyConnectionError as error:
         raise Unreached from error
     except (ProxyError, ProxyTimeoutError, ValueError) as error:
+        if "authentication" in str(error):
+            # the library has no other mark of it
+            raise LoginRefused from error
         raise ConnectionRefusedError("the proxy of SOCKS did not connect") from error
 
 

@@ -104,6 +104,21 @@ async def test_below_a_quarter_of_the_limit_every_turn_gets_507(
     assert provider.bodies == []
 
 
+async def test_below_the_limit_responses_with_much_input_are_not_stored(hub: Hub, provider: Provider) -> None:
+    small = {"model": "test-model", "input": "hi", "store": True}
+    large = small | {"input": os.urandom(250_000).hex()}
+    assert (await hub.post("/v1/responses", large)).status == 200
+    calls = len(provider.bodies)
+    await hub.leave(LOW)
+    refused = await hub.post("/v1/responses", large)
+    assert refused.status == 507 and (await refused.json())["error"]["code"] == "disk_low"
+    assert len(provider.bodies) == calls
+    for body in (small, large | {"store": False}):
+        assert (await hub.post("/v1/responses", body)).status == 200
+    await hub.leave(EMPTY)
+    assert (await hub.post("/v1/responses", small)).status == 507
+
+
 async def test_regeneration_and_edit_are_refused_like_turns(hub: Hub) -> None:
     await stream(hub.client, hub.user, **question(**IMAGE))
     first, _ = await messages_of(hub.client, hub.user, "c")

@@ -4,6 +4,7 @@ is limited.
 
 import asyncio
 import socket
+import ssl
 import struct
 from collections.abc import AsyncIterator, Awaitable, Callable
 
@@ -25,14 +26,15 @@ STREAM = {"Accept": "text/event-stream"}
 class Peer:
     """A server on loopback that the test scripts byte by byte; ``heads`` are the request headers it read."""
 
-    def __init__(self) -> None:
+    def __init__(self, tls: ssl.SSLContext | None = None) -> None:
         self.heads: list[bytes] = []
+        self._tls = tls
         self.connections = 0
         self.serve: Serve = self.answering(OK)
         self.ended = asyncio.Event()
 
     async def __aenter__(self) -> "Peer":
-        self._server = await asyncio.start_server(self._accept, "127.0.0.1", 0)
+        self._server = await asyncio.start_server(self._accept, "127.0.0.1", 0, ssl=self._tls)
         return self
 
     async def __aexit__(self, *exc_info: object) -> None:
@@ -40,7 +42,8 @@ class Peer:
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self._server.sockets[0].getsockname()[1]}/"
+        scheme = "https" if self._tls else "http"
+        return f"{scheme}://127.0.0.1:{self._server.sockets[0].getsockname()[1]}/"
 
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections += 1

@@ -89,6 +89,8 @@ def test_own_setting_comes_before_the_environment(
         ("2606:4700::/32", "2606:4700::1", 443, True),
         ("[2606:4700::1]:443", "2606:4700::1", 443, True),
         ("2606:4700::1", "2606:4700::2", 443, False),
+        ("Bücher.example", "www.xn--bcher-kva.example", 443, True),
+        ("a..b, example.com.", "example.com", 443, True),
         (".", "example.com", 443, False),
         ("", "example.com", 443, False),
     ],
@@ -200,6 +202,15 @@ async def test_setting_is_hinted_at_where_it_may_help(
 ) -> None:
     proxies = Proxies(proxy_settings.read(environ), Names())
     assert (await proxies.way_to(endpoint, endpoint.base_url)).may_need_proxy == may_need
+
+
+async def test_unknown_name_without_a_dot_is_of_the_own_network_unless_its_provider_has_a_proxy() -> None:
+    """Docker forgets the name of a container that does not run: its prompts are not for the proxy."""
+    for url in ("http://ollama:11434/v1", "http://OLLAMA./v1"):
+        assert (await way(Endpoint(url), Names())).proxy is None
+        assert (await way(Endpoint(url, proxy_url=OTHER), Names())).proxy_url == OTHER
+    for url in ("https://[2606:4700::1]/v1", "https://134744072/v1", "http://ollama.example/v1"):
+        assert (await way(Endpoint(url), Names())).proxy_url == PROXY
 
 
 async def test_requests_at_once_share_one_look_up() -> None:

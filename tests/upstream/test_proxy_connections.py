@@ -2,10 +2,13 @@
 
 import asyncio
 import os
+import socket
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import aiohttp
 import pytest
+from proxies import Authority
 from test_connections import OK, Peer
 
 from chathub.formats.messages import UpstreamRequest
@@ -30,7 +33,7 @@ async def session() -> AsyncIterator[aiohttp.ClientSession]:
 
 async def post(session: aiohttp.ClientSession, proxy: Peer, scheme: str) -> bytes:
     request = UpstreamRequest(f"{scheme}://provider.test/v1", {"Authorization": "Bearer sk-1"}, b"{}")
-    url = proxy.url.replace("http://", "http://anna:S3cret@")
+    url = proxy.url.replace("://", "://anna:S3cret@")
     response = await http.post(session, request, Timeouts(), lambda: None, proxy=url)
     async with response:
         return await response.read()
@@ -78,3 +81,39 @@ async def test_proxy_that_makes_no_tunnel_gets_no_request_and_leaves_nothing_ope
     assert b"sk-1" not in b"".join(proxy.heads)
     while len(os.listdir("/proc/self/fd")) > before:
         await asyncio.sleep(0.01)
+
+
+async def test_proxy_of_socks_is_looked_up_by_the_name_that_was_given(
+    session: aiohttp.ClientSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Python's own form of this international name would be that of another host, which gets the password."""
+    asked = []
+
+    def find(host: str, *_: object, **__: object) -> None:
+        asked.append(host)
+        raise socket.gaierror
+
+    monkeypatch.setattr(socket, "getaddrinfo", find)
+    request = UpstreamRequest("https://provider.test/v1", {}, b"{}")
+    with pytest.raises(ProxyFailed):
+        url = "socks5://anna:S3cret@xn--strae-oqa.test:1"
+        await http.post(session, request, Timeouts(), lambda: None, proxy=url)
+    assert asked == ["xn--strae-oqa.test"]
+
+
+def test_tunnel_that_ends_at_once_is_none_for_uvloop_either(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It takes the end of a TLS connection within another one for a handshake that has succeeded."""
+    uvloop = pytest.importorskip("uvloop")
+    authority = Authority(tmp_path)
+    monkeypatch.setattr(aiohttp.connector, "_SSL_CONTEXT_VERIFIED", authority.client)
+
+    async def run() -> None:
+        async with Peer(authority.server) as proxy, new_session(5) as session:
+            proxy.serve = proxy.answering(CONNECTED + b"\r\n")
+            with pytest.raises((ProxyFailed, aiohttp.ClientConnectorError)):
+                await post(session, proxy, "https")
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(run())

@@ -7,12 +7,12 @@ from contextlib import closing
 from email.parser import BytesParser
 from email.policy import HTTP
 from pathlib import Path
-from typing import Any, NamedTuple, Self
+from typing import Any, NamedTuple
 
 from aiohttp import web
-from aiohttp.test_utils import TestClient, TestServer
+from aiohttp.test_utils import TestClient
 from gateway import Headers, add
-from scripted import Script
+from scripted import Script, ScriptedServer
 
 
 class Received(NamedTuple):
@@ -34,37 +34,22 @@ class Received(NamedTuple):
         return found
 
 
-class MediaProvider:
+class MediaProvider(ScriptedServer):
     """Responds to every POST with ``script``. ``closed`` is set when ChatHub closes a connection early."""
 
     def __init__(self) -> None:
+        super().__init__(512 * 1024 * 1024)
         self.received: list[Received] = []
         self.sizes: list[int] = []
         self.keeps_bodies = True
-        self.gate = asyncio.Event()
         self.closed = asyncio.Event()
         self.script: Script = self.respond(b"{}", "application/json")
-        app = web.Application(client_max_size=512 * 1024 * 1024)
-        app.router.add_post("/{path:.*}", self._handle)
-        self._server = TestServer(app)
-
-    async def __aenter__(self) -> Self:
-        await self._server.start_server(shutdown_timeout=0.1)
-        return self
-
-    async def __aexit__(self, *exc_info: object) -> None:
-        self.gate.set()
-        await self._server.close()
-
-    @property
-    def base_url(self) -> str:
-        return str(self._server.make_url("/v1"))
 
     @property
     def last(self) -> Received:
         return self.received[-1]
 
-    async def _handle(self, request: web.Request) -> web.StreamResponse:
+    async def _record(self, request: web.Request) -> None:
         if self.keeps_bodies:
             body = await request.read()
             self.sizes.append(len(body))
@@ -74,17 +59,9 @@ class MediaProvider:
                 size += len(data)
             self.sizes.append(size)
         self.received.append(Received(request.path, request.headers.copy(), body))
-        try:
-            return await self.script(request)
-        except (asyncio.CancelledError, ConnectionError):
-            self.closed.set()
-            raise
 
-    def respond(self, body: bytes, content_type: str, status: int = 200) -> Script:
-        async def run(request: web.Request) -> web.StreamResponse:
-            return web.Response(body=body, status=status, headers={"Content-Type": content_type})
-
-        return run
+    def _note_closed(self) -> None:
+        self.closed.set()
 
     def pieces(
         self, *pieces: bytes, content_type: str = "audio/mpeg", length: bool = False, cut: bool = False

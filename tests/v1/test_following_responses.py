@@ -168,6 +168,8 @@ async def test_a_stream_whose_client_does_not_read_is_dropped_and_the_response_g
 
 # how it ended
 
+ENDS = ("completed", "incomplete", "failed")
+
 
 def ending(protocol: str, kind: str) -> list[bytes]:
     """A stream that says some text and ends early."""
@@ -229,3 +231,59 @@ async def test_response_that_did_not_end_well_is_resumed_to_its_end(
     provider.script = lacking(provider.stream(ending(protocol, "length")))
     await begun(client, admin, model="other", input="more", previous_response_id=final["id"])
     assert "some text" in json.dumps(provider.last)
+
+
+def forwarded(kind: str) -> list[bytes]:
+    """The events of a provider that has Responses, up to an early end."""
+    response = {"id": "resp_theirs", "object": "response", "created_at": 1, "model": "m", "error": None}
+    part = {"type": "output_text", "text": "some text", "annotations": []}
+    item = {"type": "message", "id": "msg_1", "role": "assistant", "status": "incomplete", "content": [part]}
+    begun_item = {**item, "status": "in_progress", "content": []}
+    place = {"item_id": "msg_1", "output_index": 0, "content_index": 0}
+    failed = {**response, "status": "failed", "error": {"code": "server_error", "message": "it broke"}}
+    incomplete = {**response, "status": "incomplete", "output": [item]}
+    ends = {
+        "length": {"response": {**incomplete, "incomplete_details": {"reason": "max_output_tokens"}}},
+        "filter": {"response": {**incomplete, "incomplete_details": {"reason": "content_filter"}}},
+        "failed": {"response": {**failed, "output": [item]}},
+        "error": {"code": "server_error", "message": "it broke", "param": None},
+    }
+    names = {"length": "response.incomplete", "filter": "response.incomplete", "failed": "response.failed"}
+    events: list[dict[str, Any]] = [
+        {"type": "response.created", "response": {**response, "status": "in_progress", "output": []}},
+        {"type": "response.output_item.added", "output_index": 0, "item": begun_item},
+        {"type": "response.content_part.added", **place, "part": {**part, "text": ""}},
+        {"type": "response.output_text.delta", **place, "delta": "some text", "logprobs": []},
+    ]
+    if kind in ends:
+        events.append({"type": names.get(kind, kind), **ends[kind]})
+    return [
+        f"event: {event['type']}\n".encode() + data({**event, "sequence_number": number})
+        for number, event in enumerate(events)
+    ]
+
+
+@pytest.mark.parametrize("streams", [True, False])
+@pytest.mark.parametrize("kind", ["length", "filter", "failed", "error", "cut", "end"])
+async def test_forwarded_response_that_did_not_end_well_is_resumed_to_its_end(
+    client: TestClient, admin: Headers, provider: Provider, kind: str, streams: bool
+) -> None:
+    provider.script = provider.stream(forwarded(kind), cut=kind == "cut")
+    if streams:
+        stream = await streamed(client, admin)
+        final = decoded(stream)[-1]["response"]
+    else:
+        final = await begun(client, admin)
+        stream = await events_of(client, admin, final["id"])
+    events = decoded(stream)
+    status = "incomplete" if kind in ("length", "filter") else "failed"
+    assert (events[-1]["type"], events[-1]["response"]) == (f"response.{status}", final)
+    assert [event["sequence_number"] for event in events] == list(range(len(events)))
+    assert sum(event["type"].startswith("response.") and event["type"][9:] in ENDS for event in events) == 1
+    assert final["id"] != "resp_theirs" and final["status"] == status and text_of(final) == "some text"
+    assert bool(final["error"]) == (status == "failed")
+    assert await events_of(client, admin, final["id"]) == stream
+    assert await got(client, admin, final["id"]) == final
+    provider.script = provider.stream(forwarded("length"))
+    await begun(client, admin, input="more", previous_response_id=final["id"])
+    assert provider.last["input"][1]["content"][0]["text"] == "some text"

@@ -90,5 +90,5 @@ def test_items_are_read_from_streams_and_whole_responses() -> None:
     found = [each for at in range(len(stream)) for each in reader.feed(stream[at : at + 1])]
     assert list(map(bytes, found)) == [bytes(item("a"))]
     assert reader.feed(b"x" * 2_000_000) == [] and reader.feed(done % bytes(item("b"))) == []
-    assert list(map(bytes, items_of(b'{"output":[%b]}' % bytes(item("a"))))) == [bytes(item("a"))]
-    assert items_of(b"5") == [] and items_of(b"{") == []
+    assert list(map(bytes, items_of(Raw(b'{"output":[%b]}' % bytes(item("a")))))) == [bytes(item("a"))]
+    assert items_of(Raw(b"5")) == [] and items_of(Raw(b"{")) == []

@@ -437,12 +437,15 @@ async def test_silent_provider_gets_504_and_an_unreachable_one_502(
 ) -> None:
     create = (await hub()).chat.completions.create
     await add(client, admin, provider.base_url, protocol)
-    await add(client, admin, unused_address(), protocol, "gone", provider="gone")
+    address = unused_address()
+    await add(client, admin, address, protocol, "gone", provider="gone")
     provider.script = provider.hang()
     for name, status in (("m", 504), ("gone", 502)):
         with pytest.raises(openai.InternalServerError) as caught:
             await create(model=name, messages=HELLO, stream=streams)
-        assert caught.value.status_code == status and "127.0.0.1" not in str(caught.value)
+        assert caught.value.status_code == status
+        # the host alone is named
+        assert address.split(":")[2] not in str(caught.value)
 
 
 @pytest.mark.impatient

@@ -195,6 +195,17 @@ async def test_proxy_of_socks_gets_the_name_and_the_provider_the_path(
         assert set(provider.targets) == {"/v1/chat/completions"}
 
 
+@pytest.mark.parametrize("login", ["", "anna:another"])
+async def test_proxy_of_socks_that_refuses_the_password_is_told_apart(
+    start: Start, admin: Headers, login: str
+) -> None:
+    async with SocksProxy(LOGIN) as proxy:
+        client = await start(CHATHUB_UPSTREAM_PROXY=proxy.url.replace(f"{LOGIN}@", f"{login}@" * bool(login)))
+        await add(client, admin, "http://provider.test/v1")
+        status, body = await chat(client, admin)
+        assert status == 502 and "user name and password" in body["error"]["message"]
+
+
 async def test_provider_s_own_proxy_comes_first_and_empty_means_the_direct_way(
     start: Start, proxy: CountingProxy, provider: Provider, admin: Headers
 ) -> None:

@@ -12,7 +12,8 @@ from stored import PATH, STORED, begun, lacking, rows, running, storage
 
 from chathub.app_keys import STORED_RESPONSES
 from chathub.config import Config
-from chathub.stored_responses import history, responses
+from chathub.database.transaction import Transaction
+from chathub.stored_responses import history, log, responses
 
 
 @pytest.fixture(autouse=True)
@@ -117,6 +118,27 @@ async def test_response_of_another_user_looks_as_one_that_is_not_there(
                 found.add((response.status, (await response.text()).replace(id, "…")))
         assert len(found) == 1 and next(iter(found))[0] == 404
     assert len(provider.bodies) == calls
+
+
+@pytest.mark.parametrize("body", [{}, {"background": True}, {"stream": True}])
+async def test_response_that_is_deleted_while_it_is_continued_is_not_found(
+    client: TestClient,
+    admin: Headers,
+    provider: Provider,
+    config: Config,
+    monkeypatch: pytest.MonkeyPatch,
+    body: dict[str, Any],
+) -> None:
+    (first,) = await chain(client, admin, provider, 1)
+    calls, begin = len(provider.bodies), log.begin
+
+    def late(tx: Transaction, *args: Any) -> int:
+        tx.run(tx.q.responses.delete_unless_continued, response_id=1)
+        return begin(tx, *args)
+
+    monkeypatch.setattr(log, "begin", late)
+    assert await refused(client, admin, first, **body) == await refused(client, admin, "resp_none", **body)
+    assert len(provider.bodies) == calls and rows(config.database)[0] <= 1
 
 
 async def test_chain_is_bounded_in_length_and_in_bytes(

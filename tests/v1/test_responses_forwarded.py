@@ -352,6 +352,26 @@ async def test_refused_field_is_left_out_and_that_is_remembered(
     assert paths(provider) == [RESPONSES] * 3
 
 
+async def test_form_of_the_output_stays_where_the_rest_of_the_text_is_refused(
+    client: TestClient, admin: Headers, provider: Provider
+) -> None:
+    await add(client, admin, provider.base_url)
+    form = {"type": "json_schema", "name": "a", "schema": {"type": "object"}}
+
+    async def strict(request: web.Request) -> web.StreamResponse:
+        if "verbosity" in (await request.json()).get("text", {}):
+            error = {"message": "Unknown parameter: 'text.verbosity'.", "param": "text.verbosity"}
+            return await provider.answer(400, {"error": error})(request)
+        return await provider.answer(200, response())(request)
+
+    provider.script = strict
+    for wanted in ({"format": form}, {"format": {"type": "text"}}, {}):
+        await ask(client, admin, **ASKED, text={**wanted, "verbosity": "low"})
+        last = provider.last
+        assert last.get("text") == ({"format": form} if wanted.get("format") == form else None)
+    assert len(provider.bodies) == 4
+
+
 async def test_images_by_address_go_to_the_provider_as_they_are(
     client: TestClient, admin: Headers, provider: Provider
 ) -> None:

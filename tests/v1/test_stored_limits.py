@@ -3,6 +3,7 @@ storage, the disk and the time that they are kept."""
 
 import asyncio
 import sqlite3
+import threading
 from contextlib import closing
 from typing import Any
 
@@ -30,8 +31,10 @@ from stored import (
     waiting,
 )
 
-from chathub.app_keys import STORED_RESPONSES
+from chathub.app_keys import RUNNING, STORED_RESPONSES
 from chathub.config import Config
+from chathub.running.registry import of_user
+from chathub.stored_responses import log
 
 
 @pytest.fixture(autouse=True)
@@ -158,6 +161,38 @@ async def test_disabled_user_finds_its_responses_when_it_is_enabled_again(
     await set_limits(client, admin, is_active=True)
     failed = await got(client, await sign_in(client, "user", "user123"), id)
     assert failed["status"] == "failed" and text_of(failed) == "你好" and failed["error"]["message"]
+
+
+@pytest.mark.parametrize("body", [STORED, BACKGROUND])
+async def test_user_that_is_disabled_while_its_response_is_stored_leaves_nothing(
+    client: TestClient,
+    admin: Headers,
+    user: Headers,
+    provider: Provider,
+    config: Config,
+    monkeypatch: pytest.MonkeyPatch,
+    body: dict[str, Any],
+) -> None:
+    begins, may_store = threading.Event(), threading.Event()
+    begin = log.begin
+
+    def slow(*args: Any) -> int:
+        begins.set()
+        assert may_store.wait(30)
+        return begin(*args)
+
+    monkeypatch.setattr(log, "begin", slow)
+    asked = asyncio.ensure_future(client.post(PATH, json=body, headers=user))
+    assert await asyncio.to_thread(begins.wait, 30)
+    assert client.app is not None
+    stopping = asyncio.ensure_future(client.app[RUNNING].stop(of_user(2)))
+    await asyncio.sleep(0.1)
+    may_store.set()
+    response = await asked
+    assert response.status == 503, await response.text()
+    await stopping
+    assert not provider.bodies
+    assert rows(config.database) == (0, 0) and storage(config.database) == (0, 0)
 
 
 # providers

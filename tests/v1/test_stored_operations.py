@@ -18,7 +18,9 @@ from stored import storage_by_user
 from chathub.accounts.caller import Caller
 from chathub.app_keys import DB, STORED_RESPONSES
 from chathub.config import Config
+from chathub.database.rows.responses import StoredResponse
 from chathub.errors import ChatHubError
+from chathub.schemas.responses import ItemsPage
 from chathub.sentences import Reason
 from chathub.stored_responses import log
 from chathub.stored_responses.events import Batch, framed
@@ -75,8 +77,7 @@ class World:
         new = log.NewResponse(
             public_id,
             user_id,
-            previous and previous.id,
-            0,
+            await self._row(previous) if previous else None,
             "m",
             False,
             1_800_000_000_000,
@@ -123,7 +124,7 @@ class World:
         ended = [each for id in USERS for each in self.visible(id) if each.has_ended]
         if ended:
             known = self.chance.choice(ended)
-            await self.stored.delete(await self.stored.find(self.callers[known.user_id], known.public_id))
+            await self.stored.delete(await self._row(known))
             known.is_deleted = True
             if not self._is_continued(known):
                 self.known.remove(known)
@@ -144,6 +145,9 @@ class World:
             self.known = [each for each in self.known if each not in gone]
 
     # --- what should be
+
+    async def _row(self, known: Known) -> StoredResponse:
+        return await self.stored.find(self.callers[known.user_id], known.public_id)
 
     def visible(self, user_id: int) -> list[Known]:
         return [each for each in self.known if each.user_id == user_id and not each.is_deleted]
@@ -196,7 +200,8 @@ class World:
         after = self.chance.randrange(-1, len(known.events) + 1)
         read = b"".join([piece async for piece in self.stored.follow(stored, after)])
         assert read == b"".join(known.events[after + 1 :])
-        assert len(await self.stored.input_items(stored)) == len(known.input)
+        page = json.loads(await self.stored.input_page(caller, stored, ItemsPage(limit=100)))
+        assert len(page["data"]) == len(known.input)
 
     async def _check_items(self, user_id: int) -> None:
         """Each item is found in the newest response that has it; in its output before its input."""

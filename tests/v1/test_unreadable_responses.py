@@ -183,5 +183,35 @@ async def test_items_of_any_kind_are_listed_and_continued(
     odd = [1, "x", None, [], {"id": 5}, {"type": 5}, {"type": "reasoning", "encrypted_content": 5}]
     whole = await begun(client, admin, input=[*odd, {"role": "user", "content": "hi"}])
     assert len((await got(client, admin, whole["id"], "/input_items"))["data"]) == len(odd) + 1
+    async with client.get(f"{PATH}/{whole['id']}/input_items?after=x", headers=admin) as response:
+        assert (response.status, (await response.json())["error"]["message"]) == (400, "The list has no x")
     await begun(client, admin, previous_response_id=whole["id"], input="more")
     assert [each.get("role") for each in provider.last["input"]][-3:] == ["user", "assistant", "user"]
+
+
+@pytest.mark.parametrize("conversation", ["conv_1", {"id": "conv_1"}])
+@pytest.mark.parametrize("path", [PATH, f"{PATH}/input_tokens"])
+async def test_conversation_at_the_provider_is_refused_before_anything_is_sent(
+    client: TestClient, admin: Headers, provider: Provider, path: str, conversation: Any
+) -> None:
+    for more in ({}, {"store": True}):
+        body = {"model": "m", "input": "hi", "conversation": conversation, **more}
+        async with client.post(path, json=body, headers=admin) as response:
+            error = (await response.json())["error"]
+            assert (response.status, error["code"]) == (400, "conversation_unsupported")
+            assert error["param"] == "conversation"
+    assert not provider.bodies
+
+
+async def test_a_count_includes_what_the_request_continues(
+    client: TestClient, admin: Headers, provider: Provider
+) -> None:
+    provider.script = provider.stream(map(data, [*BEGINNING, MORE, END]))
+    previous = (await begun(client, admin, input="words " * 1000))["id"]
+    counts = []
+    for more in ({}, {"previous_response_id": previous}):
+        body = {"model": "m", "input": "hi", **more}
+        async with client.post(f"{PATH}/input_tokens", json=body, headers=admin) as response:
+            assert response.status == 200, await response.text()
+            counts.append((await response.json())["input_tokens"])
+    assert counts[1] > counts[0] + 500

@@ -1,17 +1,13 @@
 """Images and documents that the messages of a forwarded request name by their address."""
 
-from collections.abc import Callable
-
 import msgspec
 from msgspec import Raw, Struct
 
 from chathub.formats.anthropic.encode_request import source_of
+from chathub.formats.client_format import Replace
 from chathub.formats.client_request import MESSAGES, PARTS_OF_ONE
 from chathub.formats.messages import File, Image
 from chathub.formats.raw_json import ABSENT, changed, look, with_each_raw
-
-# gives what goes in place of a part; None leaves it
-Replace = Callable[[Image | File], Image | File | None]
 
 
 class _Message(Struct):
@@ -34,14 +30,7 @@ _block = msgspec.json.Decoder(_Block)
 _source = msgspec.json.Decoder(_Source)
 
 
-def parts_by_address(messages: Raw) -> list[Image | File]:
-    """The images and documents by address, each once."""
-    found: dict[Image | File, None] = {}
-    with_replaced(messages, lambda part: found.setdefault(part))
-    return list(found)
-
-
-def with_replaced(messages: Raw, replace: Replace) -> Raw:
+def replace_parts(messages: Raw, replace: Replace) -> Raw:
     """The messages with other images and documents in place of those by address."""
     # most requests have no address: their messages are not taken apart
     if b'"url"' not in bytes(messages):

@@ -8,7 +8,7 @@ from msgspec import Raw
 
 from chathub.formats import forwarding
 from chathub.formats.anthropic import thinking
-from chathub.formats.anthropic.addresses import parts_by_address, with_replaced
+from chathub.formats.anthropic.addresses import replace_parts
 from chathub.formats.anthropic.complete_messages import completed
 from chathub.formats.anthropic.decode_request import decode_fields, decode_head, request_of
 from chathub.formats.anthropic.decode_stream import Decoder, decode_body
@@ -21,9 +21,9 @@ from chathub.formats.anthropic.whole_and_stream import events_of, whole_of
 from chathub.formats.client_format import ClientFormat, Recall
 from chathub.formats.client_request import ClientRequest
 from chathub.formats.events import Event
-from chathub.formats.messages import ChatRequest, Endpoint, File, Image, UpstreamRequest
+from chathub.formats.messages import ChatRequest, Endpoint, UpstreamRequest
+from chathub.formats.named_events import FramedEncoder, framed
 from chathub.formats.quirks.table import Quirks
-from chathub.formats.raw_json import ABSENT
 from chathub.schemas.readable import readable
 
 # the client's own headers that mean something to Anthropic
@@ -41,13 +41,10 @@ class AnthropicClient(ClientFormat):
     heartbeat = b'event: ping\ndata: {"type": "ping"}\n\n'
     last_event = b"message_stop"
     is_last_event = re.compile(rb'"type"\s*:\s*"message_stop"')
-    strips_usage = False
-    choices = 1
-    requests_media = False
     decoder = Decoder
     decode_body = staticmethod(decode_body)
-    without_extras = staticmethod(forwarding.without_extras)
     whole_of = staticmethod(whole_of)
+    replace_parts = staticmethod(replace_parts)
 
     def __init__(self, body: bytes) -> None:
         self.body = body = readable(body)
@@ -81,40 +78,15 @@ class AnthropicClient(ClientFormat):
         return described(fields, stream=self.stream)
 
     def stream_of(self, body: bytes) -> bytes:
-        return _framed(events_of(body))
+        return framed(events_of(body))
 
     def completed(
         self, fields: Mapping[str, Raw], model: str, quirks: Quirks, recall: Recall
     ) -> Mapping[str, Raw]:
         return completed(fields, model, quirks, recall)
 
-    def parts_by_address(self, fields: Mapping[str, Raw]) -> list[Image | File]:
-        return parts_by_address(fields.get("messages", ABSENT))
-
-    def with_replaced(
-        self, fields: Mapping[str, Raw], parts: Mapping[Image | File, Image | File]
-    ) -> Mapping[str, Raw]:
-        return {**fields, "messages": with_replaced(fields["messages"], parts.get)}
-
-    def encoder(self, model: str, prompt_tokens: int) -> "_EventEncoder":
-        return _EventEncoder(Encoder(model, self._id, prompt_tokens))
+    def encoder(self, model: str, prompt_tokens: int) -> FramedEncoder:
+        return FramedEncoder(Encoder(model, self._id, prompt_tokens))
 
     def encode_body(self, events: list[Event], model: str) -> bytes:
         return encode_body(events, model, self._id)
-
-
-class _EventEncoder:
-    """Named events as they go over the wire."""
-
-    def __init__(self, encoder: Encoder) -> None:
-        self._encoder = encoder
-
-    def feed(self, events: list[Event]) -> bytes:
-        return _framed(self._encoder.feed(events))
-
-    def end(self) -> bytes:
-        return _framed(self._encoder.end())
-
-
-def _framed(events: list[tuple[str, bytes]]) -> bytes:
-    return b"".join([b"event: %b\ndata: %b\n\n" % (name.encode(), payload) for name, payload in events])

@@ -25,9 +25,8 @@ from chathub.formats.events import (
     ToolCallDelta,
     Usage,
 )
+from chathub.formats.named_events import Named
 from chathub.schemas.json import JsonObject
-
-Named = tuple[str, bytes]
 
 _encode = msgspec.json.encode
 

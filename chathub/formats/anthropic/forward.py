@@ -6,8 +6,9 @@ from typing import Any
 import msgspec
 from msgspec import Raw
 
-from chathub.formats.anthropic.addresses import parts_by_address
+from chathub.formats.anthropic.addresses import replace_parts
 from chathub.formats.anthropic.thinking import converted
+from chathub.formats.client_format import addressed_parts
 from chathub.formats.messages import ChatRequest, Message
 from chathub.formats.quirks.table import SAMPLING, Quirks
 from chathub.formats.raw_json import ABSENT, first_of, is_null, raw, value_of
@@ -42,5 +43,5 @@ def described(fields: Mapping[str, Raw], *, stream: bool) -> ChatRequest:
         if name not in ("messages", "system") and memoryview(value).nbytes <= _SHORT
     }
     short["stop"] = short.pop("stop_sequences", None)
-    parts = parts_by_address(fields.get("messages", ABSENT))
+    parts = addressed_parts(fields.get("messages", ABSENT), replace_parts)
     return ChatRequest("", "", [Message("user", parts)], stream=stream, extra=short)

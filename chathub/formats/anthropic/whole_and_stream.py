@@ -12,8 +12,7 @@ from chathub.formats import sse
 from chathub.formats.anthropic.decode_stream import FINISH_WORDS
 from chathub.formats.anthropic.encode_stream import stop_reason_for
 from chathub.formats.json_pieces import Fields, JoinedObject, decode_fields
-
-Named = tuple[str, bytes]
+from chathub.formats.named_events import Named
 
 _NULL, _EMPTY, _NO_TEXT = Raw(b"null"), Raw(b"{}"), Raw(b'""')
 _NOTHING = (_NULL, Raw(b"0"))

@@ -11,7 +11,7 @@ from chathub.formats import forwarding, sse, urls
 from chathub.formats.client_format import ClientFormat, Recall
 from chathub.formats.client_request import ClientRequest
 from chathub.formats.events import Event
-from chathub.formats.messages import ChatRequest, Endpoint, File, Image, UpstreamRequest
+from chathub.formats.messages import ChatRequest, Endpoint, UpstreamRequest
 from chathub.formats.openai.complete_messages import completed
 from chathub.formats.openai.decode_request import decode_fields, decode_head, request_of
 from chathub.formats.openai.decode_stream import Decoder, decode_body
@@ -26,7 +26,8 @@ from chathub.schemas.readable import readable
 
 
 class OpenAIClient(ClientFormat):
-    """A request of ``POST /v1/chat/completions``.
+    """A request of ``POST /v1/chat/completions``. Its providers fetch images, over http too, and know no
+    documents by address: no part is replaced.
 
     Raises:
         BadRequest: the body is no such request.
@@ -38,7 +39,6 @@ class OpenAIClient(ClientFormat):
     is_last_event = re.compile(rb"(?:^|[\r\n])data: ?\[DONE\]")
     decoder = Decoder
     decode_body = staticmethod(decode_body)
-    without_extras = staticmethod(forwarding.without_extras)
     whole_of = staticmethod(whole_of)
 
     def __init__(self, body: bytes) -> None:
@@ -88,15 +88,6 @@ class OpenAIClient(ClientFormat):
         self, fields: Mapping[str, Raw], model: str, quirks: Quirks, recall: Recall
     ) -> Mapping[str, Raw]:
         return completed(fields, model, quirks, recall)
-
-    def parts_by_address(self, fields: Mapping[str, Raw]) -> list[Image | File]:
-        # providers of this format fetch images, over http too, and know no documents by address
-        return []
-
-    def with_replaced(
-        self, fields: Mapping[str, Raw], parts: Mapping[Image | File, Image | File]
-    ) -> Mapping[str, Raw]:
-        return fields
 
     def encoder(self, model: str, prompt_tokens: int) -> "_ChunkEncoder":
         encoder = Encoder(model, self._id, self._created, self.head.include_usage)

@@ -34,7 +34,7 @@ _decode_fields = msgspec.json.Decoder(dict[str, Raw]).decode
 # characters on either side of a name that are searched for together with it, to recognize an echo of a longer
 # text
 _BESIDE = 6
-# occurrences of a phrase that are looked at: each costs a search of the whole request
+# occurrences of a name or phrase that are looked at: each costs a search of the whole request
 _MOST_MATCHES = 8
 
 
@@ -77,7 +77,7 @@ class Refusal:
         if self._pointed_at:
             return field in self._pointed_at
         found = re.finditer(rf"(?<![\w.-]){_WITHIN}(?:{spellings(field)})(?![\w-])", self.message)
-        return any(not self._is_echo(field, match) for match in found)
+        return any(not self._is_echo(field, match) for match in islice(found, _MOST_MATCHES))
 
     def mentions(self, word: str) -> bool:
         """Whether a word is in it, be it the provider's or an echo of the request."""
@@ -89,8 +89,8 @@ class Refusal:
         return next((match for match in found if not self._repeats(match)), None)
 
     def _repeats(self, match: re.Match[str]) -> bool:
-        """Whether a phrase is an echo. A quirk may leave out the field that contains it, unless it is a
-        prompt: there the words around it must be the same."""
+        """Whether a phrase is an echo. A quirk may leave out the setting whose value it is, so that its words
+        alone count there; in a prompt those around it must be the same."""
         around = passages(self.message, *match.span())
         return repeats(self._settings, [match[0]]) or repeats(self._prompts, around)
 

@@ -9,6 +9,7 @@ import msgspec
 
 from chathub.formats.client_request import ClientRequest
 from chathub.formats.events import Event
+from chathub.formats.named_events import FramedEncoder
 from chathub.formats.responses.decode_request import decode_fields, decode_head, request_of
 from chathub.formats.responses.encode_stream import Encoder, encode_body
 from chathub.formats.responses.forwarded_client import ForwardedClient
@@ -28,7 +29,6 @@ class ResponsesClient(ForwardedClient):
         BadRequest: the body is no such request, or refers to another item.
     """
 
-    requests_media = False
     _tool_names: ToolNames | None = None
 
     def __init__(self, body: bytes, found: Mapping[str, bytes] = NONE) -> None:
@@ -47,8 +47,8 @@ class ResponsesClient(ForwardedClient):
         self._tool_names = ToolNames.of(self.fields)
         return request_of(self.fields)
 
-    def encoder(self, model: str, prompt_tokens: int) -> "_EventEncoder":
-        return _EventEncoder(Encoder(self._head(), self._names(), model))
+    def encoder(self, model: str, prompt_tokens: int) -> FramedEncoder:
+        return FramedEncoder(Encoder(self._head(), self._names(), model))
 
     def encode_body(self, events: list[Event], model: str) -> bytes:
         return encode_body(events, self._head(), self._names(), model)
@@ -58,20 +58,3 @@ class ResponsesClient(ForwardedClient):
 
     def _head(self) -> ResponseHead:
         return ResponseHead.of(self.fields, self.id, self._created)
-
-
-class _EventEncoder:
-    """Named events as they go over the wire."""
-
-    def __init__(self, encoder: Encoder) -> None:
-        self._encoder = encoder
-
-    def feed(self, events: list[Event]) -> bytes:
-        return _framed(self._encoder.feed(events))
-
-    def end(self) -> bytes:
-        return _framed(self._encoder.end())
-
-
-def _framed(events: list[tuple[str, bytes]]) -> bytes:
-    return b"".join([b"event: %b\ndata: %b\n\n" % (name.encode(), payload) for name, payload in events])

@@ -34,7 +34,7 @@ _FORMATS = ("text", "json_object", "json_schema")
 # the word in ``include`` for how likely each token was
 LOGPROBS = "message.output_text.logprobs"
 # what OpenAI keeps for its clients, and only OpenAI can resolve
-_KEPT = ("prompt", "conversation", "previous_response_id")
+_KEPT = ("prompt", "previous_response_id")
 
 
 class _Reasoning(Struct, frozen=True):
@@ -62,7 +62,6 @@ class _Body(Struct, kw_only=True, frozen=True):
     tool_choice: str | JsonObject | None = None
     user: str | None = None
     prompt: Any = None
-    conversation: Any = None
     previous_response_id: Any = None
 
 
@@ -70,11 +69,14 @@ class _Head(Struct, frozen=True):
     model: Name
     stream: bool | None = None
     max_output_tokens: Any = None
+    conversation: Any = None
 
 
 _decode_head = msgspec.json.Decoder(_Head).decode
 _decode_body = msgspec.json.Decoder(_Body).decode
-_KNOWN = Known(*_Body.__struct_fields__, FIELD, "background", "store", "service_tier")
+_KNOWN = Known(
+    *_Body.__struct_fields__, *_Head.__struct_fields__, FIELD, "background", "store", "service_tier"
+)
 
 
 def decode_fields(body: bytes) -> dict[str, Raw]:
@@ -90,9 +92,12 @@ def decode_head(body: bytes) -> Head:
     """The fields that ChatHub must know of a body that is forwarded unchanged; no others are checked.
 
     Raises:
-        BadRequest: one of these fields is invalid.
+        BadRequest: one of these fields is invalid, or says that the request continues a conversation: what
+            an account keeps at its provider belongs to all who use the account.
     """
     head = decode(_decode_head, body)
+    if head.conversation is not None:
+        refuse("conversation", "conversation_unsupported")
     return Head(head.model, bool(head.stream), max_tokens=whole_number(head.max_output_tokens))
 
 

@@ -14,10 +14,9 @@ import msgspec
 from msgspec import Raw
 
 from chathub.formats.events import Source
+from chathub.formats.named_events import Named
 from chathub.formats.responses.token_logprobs import TokenLogprobs
 from chathub.schemas.json import JsonObject
-
-Named = tuple[str, bytes]
 
 _encode = msgspec.json.encode
 

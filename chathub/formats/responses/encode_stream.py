@@ -25,7 +25,8 @@ from chathub.formats.events import (
     ToolCallDelta,
     Usage,
 )
-from chathub.formats.responses.encode_items import EventWriter, Named
+from chathub.formats.named_events import Named
+from chathub.formats.responses.encode_items import EventWriter
 from chathub.formats.responses.encode_output import Output
 from chathub.formats.responses.head import ResponseHead
 from chathub.formats.responses.tools import ToolNames

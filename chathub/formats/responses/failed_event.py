@@ -3,8 +3,8 @@
 import json
 import time
 
-from chathub.formats import sse
 from chathub.formats.events import Failure
+from chathub.formats.named_events import framed
 from chathub.formats.responses.decode_stream import Decoder
 from chathub.formats.stream_decoder import StreamDecoder
 from chathub.schemas.json import JsonObject
@@ -30,4 +30,4 @@ def failed_event(failure: Failure, decoder: StreamDecoder) -> bytes:
     response: JsonObject = {"id": "", "created_at": int(time.time()), **_REQUIRED, **head}
     response |= {"status": "failed", "error": error, "output": [], "usage": None}
     event = {"type": _NAME, "sequence_number": number + 1, "response": response}
-    return b"event: %b\n" % _NAME.encode() + sse.frame(json.dumps(event).encode())
+    return framed([(_NAME, json.dumps(event).encode())])

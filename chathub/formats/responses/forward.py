@@ -13,12 +13,14 @@ import msgspec
 from msgspec import Raw
 
 from chathub.formats import forwarding, urls
+from chathub.formats.client_format import addressed_parts
+from chathub.formats.loose_json import as_object
 from chathub.formats.messages import ChatRequest, Endpoint, Message, UpstreamRequest
 from chathub.formats.openai.encode_request import headers as headers_of
 from chathub.formats.openai.encode_request import left_out
 from chathub.formats.quirks.table import SAMPLING, Quirks
 from chathub.formats.raw_json import ABSENT, raw, value_of
-from chathub.formats.responses.input_addresses import parts_by_address
+from chathub.formats.responses.input_addresses import replace_parts
 from chathub.formats.responses.input_reasoning import for_provider
 
 # a text in the last event of a stream, in the first ones, and nowhere else; and the last event of a whole one
@@ -52,11 +54,19 @@ def encode_request(
     changed["input"] = for_provider(fields.get("input", ABSENT), quirks)
     changed = _with_encrypted_reasoning(changed, quirks)
     without = {*left_out(quirks), *(() if quirks.sends_temperature else SAMPLING)}
-    body = forwarding.adapted(
-        {name: value for name, value in changed.items() if name not in without and value != ABSENT}, model
-    )
+    kept = {name: value for name, value in changed.items() if name not in without and value != ABSENT}
+    if "text" in without and (form := _form_of(changed.get("text", ABSENT))) is not None:
+        kept["text"] = raw({"format": form})
+    body = forwarding.adapted(kept, model)
     headers = headers_of(endpoint.api_key, quirks, streamed=stream)
     return UpstreamRequest(urls.responses_url(endpoint.base_url), headers, body)
+
+
+def _form_of(text: Raw) -> object:
+    """The form that the output must have, which is never left out; None for plain text."""
+    given: Any = value_of(text, _any)
+    form = as_object(as_object(given).get("format"))
+    return form if form.get("type", "text") != "text" else None
 
 
 def _unstored(fields: Mapping[str, Raw]) -> dict[str, Raw]:
@@ -78,5 +88,5 @@ def described(fields: Mapping[str, Raw], *, stream: bool) -> ChatRequest:
         for name, value in fields.items()
         if name != "input" and memoryview(value).nbytes <= _SHORT
     }
-    images = parts_by_address(fields.get("input", ABSENT))
+    images = addressed_parts(fields.get("input", ABSENT), replace_parts)
     return ChatRequest("", "", [Message("user", [*images])], stream=stream, extra=short)

@@ -6,14 +6,13 @@ from msgspec import Raw
 
 from chathub.formats.client_format import ClientFormat, Recall
 from chathub.formats.events import Failure
-from chathub.formats.messages import ChatRequest, Endpoint, File, Image, UpstreamRequest
+from chathub.formats.messages import ChatRequest, Endpoint, UpstreamRequest
 from chathub.formats.quirks.table import Quirks
-from chathub.formats.raw_json import ABSENT
 from chathub.formats.responses import forward
 from chathub.formats.responses.decode_stream import Decoder, decode_body
 from chathub.formats.responses.extras import without_extras
 from chathub.formats.responses.failed_event import failed_event
-from chathub.formats.responses.input_addresses import parts_by_address, with_replaced
+from chathub.formats.responses.input_addresses import replace_parts
 from chathub.formats.responses.whole_and_stream import stream_of, whole_of
 from chathub.formats.stream_decoder import StreamDecoder
 
@@ -25,13 +24,13 @@ class ForwardedClient(ClientFormat):
     heartbeat = b": keep-alive\n\n"
     last_event = forward.LAST_EVENT
     is_last_event = forward.IS_LAST_EVENT
-    strips_usage = False
-    choices = 1
+    message_fields = ("input", "instructions")
     decoder = Decoder
     decode_body = staticmethod(decode_body)
     whole_of = staticmethod(whole_of)
     stream_of = staticmethod(stream_of)
     without_extras = staticmethod(without_extras)
+    replace_parts = staticmethod(replace_parts)
 
     def forwarded(
         self,
@@ -54,14 +53,6 @@ class ForwardedClient(ClientFormat):
     ) -> Mapping[str, Raw]:
         # clients send the provider's own reasoning back themselves
         return fields
-
-    def parts_by_address(self, fields: Mapping[str, Raw]) -> list[Image | File]:
-        return parts_by_address(fields.get("input", ABSENT))
-
-    def with_replaced(
-        self, fields: Mapping[str, Raw], parts: Mapping[Image | File, Image | File]
-    ) -> Mapping[str, Raw]:
-        return {**fields, "input": with_replaced(fields["input"], parts.get)}
 
     def failure_event(self, failure: Failure, decoder: StreamDecoder) -> bytes:
         return failed_event(failure, decoder)

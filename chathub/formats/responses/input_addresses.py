@@ -1,17 +1,13 @@
 """Images that the input of a forwarded request names by their address."""
 
-from collections.abc import Callable
-
 import msgspec
 from msgspec import Raw, Struct
 
 from chathub.formats import request_parts
+from chathub.formats.client_format import Replace
 from chathub.formats.client_request import MESSAGES, PARTS_OF_ONE
-from chathub.formats.messages import File, Image
+from chathub.formats.messages import Image
 from chathub.formats.raw_json import ABSENT, changed, look, value_of, with_each_raw
-
-# gives what goes in place of an image; None leaves it
-Replace = Callable[[Image | File], Image | File | None]
 
 
 class _Item(Struct):
@@ -29,19 +25,13 @@ _part = msgspec.json.Decoder(_Part)
 _text = msgspec.json.Decoder(str)
 
 
-def parts_by_address(input: Raw) -> list[Image | File]:
-    """The images by address, each once. Documents by address are for the provider to fetch."""
-    found: dict[Image | File, None] = {}
-    with_replaced(input, lambda part: found.setdefault(part))
-    return list(found)
-
-
-def with_replaced(input: Raw, replace: Replace) -> Raw:
-    """The input with other images in place of those by address."""
+def replace_parts(messages: Raw, replace: Replace) -> Raw:
+    """The input with other images in place of those by address. Documents by address are for the provider to
+    fetch."""
     # most requests have no image: their items are not taken apart
-    if b'"input_image"' not in bytes(input):
-        return input
-    return with_each_raw(input, lambda item: _replaced_in(item, replace), MESSAGES)
+    if b'"input_image"' not in bytes(messages):
+        return messages
+    return with_each_raw(messages, lambda item: _replaced_in(item, replace), MESSAGES)
 
 
 def _replaced_in(item: Raw, replace: Replace) -> Raw:

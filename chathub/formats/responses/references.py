@@ -82,9 +82,9 @@ def id_of(item: Raw) -> str:
     return known.id if known else ""
 
 
-def items_of(response: bytes) -> list[Raw]:
+def items_of(response: Raw) -> list[Raw]:
     """The items of a whole response."""
-    found = value_of(Raw(response), _response)
+    found = value_of(response, _response)
     return (items(found.output, MESSAGES) or []) if found else []
 
 
@@ -93,6 +93,11 @@ class ItemReader:
 
     def __init__(self) -> None:
         self._parser: sse.Parser | None = sse.Parser()
+
+    @property
+    def pending(self) -> int:
+        """The bytes of an event that is not complete."""
+        return self._parser.pending if self._parser else 0
 
     def feed(self, data: bytes) -> list[Raw]:
         """The items that are done with these bytes; none after what cannot be read."""

@@ -10,6 +10,7 @@ from msgspec import Raw
 
 from chathub.formats import raw_json, sse
 from chathub.formats.json_pieces import Fields, decode_fields
+from chathub.formats.named_events import Named, framed
 
 _NULL, _EMPTY, _NONE, _NO_TEXT = Raw(b"null"), Raw(b"{}"), Raw(b"[]"), Raw(b'""')
 # the last events of a stream
@@ -79,16 +80,12 @@ def stream_of(body: bytes) -> bytes:
     is_incomplete = _text(response, "status") == "incomplete"
     kind = "response.incomplete" if is_incomplete else "response.completed"
     events.append({"type": kind, "response": response})
-    return b"".join([_framed(number, event) for number, event in enumerate(events)])
+    return framed(_numbered(number, event) for number, event in enumerate(events))
 
 
-def _framed(number: int, event: dict[str, Any]) -> bytes:
-    payload = _encode({"type": event.pop("type"), "sequence_number": number, **event})
-    return b"event: %b\n" % _kind_in(payload) + sse.frame(payload)
-
-
-def _kind_in(payload: bytes) -> bytes:
-    return payload.split(b'"', 4)[3]
+def _numbered(number: int, event: dict[str, Any]) -> Named:
+    kind = event.pop("type")
+    return kind, _encode({"type": kind, "sequence_number": number, **event})
 
 
 def _events_of_item(index: int, raw: Raw) -> Iterator[dict[str, Any]]:

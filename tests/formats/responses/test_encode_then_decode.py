@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from items_and_events import joined
 from msgspec.structs import replace
 
+from chathub.formats.anthropic.blocks import is_object
 from chathub.formats.events import (
     Attachment,
     Event,
@@ -41,6 +42,7 @@ ENDING = ("anthropic", "responses")
 REDACTED: Block = [State({"anthropic": {"data": "redacted"}})]
 # its id is that of one item
 SEARCH: Block = [State({"responses_item": SEARCHED})]
+PNG = b"\x89PNG\r\n\x1a\n"
 FUNCTIONS = ["look", "files__read", "unknown"]
 CUSTOM = ["patch", "files__write"]
 
@@ -83,23 +85,28 @@ _blocks: st.SearchStrategy[Block] = st.one_of(
     _answers,
     _thoughts,
     st.sampled_from([REDACTED, SEARCH]),
-    st.binary(min_size=1, max_size=4).map(lambda image: [Attachment("image/png", image)]),
+    # its first bytes say what it is
+    st.binary(max_size=4).map(lambda pixels: [Attachment("image/png", PNG + pixels)]),
 )
 
 
 @st.composite
 def _replies(draw: st.DrawFn) -> list[Event]:
     """Blocks of reasoning, and others, in any order; the last one answers."""
-    events, calls = list[Event](), 0
+    events, calls, may_be_cut = list[Event](), 0, True
     for block in [*draw(st.lists(_blocks, max_size=8)), draw(_answers)]:
         if isinstance(block[0], Reasoning) and events and _is_open(events[-1]):
             continue
         if isinstance(block[0], ToolCallDelta):
             events += [_numbered(each, calls) for each in block]
             calls += 1
+            # of a reply that ends early a call that is not whole is left out
+            may_be_cut &= is_object(
+                "".join(each.arguments for each in block if isinstance(each, ToolCallDelta))
+            )
         elif block != SEARCH or SEARCH[0] not in events:
             events += block
-    ends = ["length", "content_filter", "tool_calls" if calls else "stop"]
+    ends = ["tool_calls" if calls else "stop", *(("length", "content_filter") if may_be_cut else ())]
     return [*events, draw(_usages), Finish(draw(st.sampled_from(ends)))]
 
 

@@ -8,6 +8,7 @@ import pytest
 from msgspec import Raw
 
 from chathub.errors import BadRequest
+from chathub.formats.client_format import addressed_parts
 from chathub.formats.events import Failure
 from chathub.formats.failures import error_bodies
 from chathub.formats.messages import Endpoint, Image
@@ -16,7 +17,7 @@ from chathub.formats.reasoning import seal
 from chathub.formats.responses import forward
 from chathub.formats.responses.decode_stream import decode_body
 from chathub.formats.responses.extras import without_extras
-from chathub.formats.responses.input_addresses import parts_by_address, with_replaced
+from chathub.formats.responses.input_addresses import replace_parts
 from chathub.formats.responses.lacking import lack_in
 from chathub.upstream.learned_responses import LearnedResponses
 
@@ -144,8 +145,8 @@ def test_images_by_address_are_found_and_replaced() -> None:
     output = {"type": "function_call_output", "call_id": "1", "output": [image]}
     body = fields(input=[{"role": "user", "content": [image, inline]}, output, USER])["input"]
     found = Image(url="https://a.example/x.png")
-    assert parts_by_address(body) == [found]
-    replaced = json.loads(bytes(with_replaced(body, {found: Image("image/png", b"abc")}.get)))
+    assert addressed_parts(body, replace_parts) == [found]
+    replaced = json.loads(bytes(replace_parts(body, {found: Image("image/png", b"abc")}.get)))
     changed = image | {"image_url": "data:image/png;base64,YWJj"}
     assert replaced == [{"role": "user", "content": [changed, inline]}, output | {"output": [changed]}, USER]
     (message,) = forward.described({"input": body}, stream=True).messages
