@@ -143,3 +143,16 @@ class StorageFull(ChatHubError):
 
 class StartError(Exception):
     """The server or a command cannot start; the sentence tells the operator why, and what to do."""
+
+
+def forget_frames(error: BaseException) -> None:
+    """Forget where an error and those before it came from. A variable that holds one of them is in a frame
+    that the error holds: the request's body would stay in memory, with all else in these frames."""
+    seen: set[int] = set()
+    waiting: list[BaseException | None] = [error]
+    while waiting:
+        each = waiting.pop()
+        if each is not None and id(each) not in seen:
+            seen.add(id(each))
+            each.__traceback__ = None
+            waiting += [each.__context__, each.__cause__]

@@ -12,7 +12,7 @@ from aiohttp import web
 from chathub.app_keys import ACCESS, BODY, CALLER, CLOSING, CONFIG, REQUEST_ID, STREAMING
 from chathub.config import Config
 from chathub.database.errors import DatabaseError
-from chathub.errors import BudgetSpent, ChatHubError, CompressedBody, Misdirected
+from chathub.errors import BudgetSpent, ChatHubError, CompressedBody, Misdirected, forget_frames
 from chathub.formats import anthropic, openai
 from chathub.handlers.callers import check_access, get_caller
 from chathub.handlers.http import Handler, is_compressed, language_at, raw, speaks_anthropic
@@ -43,6 +43,7 @@ async def errors(request: web.Request, handler: Handler) -> web.StreamResponse:
     try:
         return await handler(request)
     except ChatHubError as error:
+        forget_frames(error)
         return failure(request, error.status, error.reason, error)
     except web.HTTPException as error:
         if error.status < 400:
@@ -132,6 +133,7 @@ def _unexpected(request: web.Request, error: Exception) -> web.Response:
     if request.get(STREAMING):
         # a response returned now would be written into the body of the stream
         raise error
+    forget_frames(error)
     return failure(request, 500, Reason("internal_error"))
 
 

@@ -106,7 +106,9 @@ class Metering:
         finally:
             request.memory.release()
             self._registry.remove(request)
-            await request.settle()
+            # which refers to the request: with it all that the request has would stay in memory
+            settle, request.settle = request.settle, _nothing
+            await settle()
 
     @contextmanager
     def unmetered(self, caller: Caller, candidates: Candidates) -> Iterator[GatewayRequest]:
@@ -170,3 +172,7 @@ class Metering:
             if meter.teaches and meter.model is not None and meter.prompt_counts is not None
         ]
         return [lesson for lesson in lessons if lesson is not None]
+
+
+async def _nothing() -> None:
+    """What is left to settle of a request that is over."""

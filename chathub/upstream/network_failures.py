@@ -9,6 +9,7 @@ from http import HTTPStatus
 
 import aiohttp
 
+from chathub.errors import forget_frames
 from chathub.formats.events import Failure
 from chathub.formats.stream_decoder import CUT
 from chathub.proxy_settings import SETTING
@@ -41,6 +42,7 @@ def network_failure(error: BaseException, way: Way = _UNKNOWN) -> Failure:
 
     ``unreachable``: it came before the request was sent; after that the provider may have begun.
     """
+    forget_frames(error)
     causes = list(_causes(error))
     if _lacks_descriptor(causes):
         # not logged: there may be very many at once

@@ -262,6 +262,37 @@ async def test_memory_of_a_whole_response_is_free_when_it_is_sent(
         gc.enable()
 
 
+@pytest.mark.parametrize("ending", ["refused", "refused by the provider", "cut"])
+async def test_memory_of_a_body_is_free_however_its_request_ends(
+    client: TestClient, admin: Headers, provider: MediaProvider, ending: str
+) -> None:
+    await add(client, admin, provider.base_url, name="m", model_type="image")
+    await add(client, admin, provider.base_url, name="talker", model_type="chat")
+    respond(provider, {"error": {"message": "no"}}, 400)
+    event = b'data: {"type": "image_generation.partial_image"}\n\n'
+    if ending == "cut":
+        provider.gate.set()
+        provider.script = provider.pieces(event, b"", content_type="text/event-stream", cut=True)
+    model = "talker" if ending == "refused" else "m"
+    body = json.dumps({"model": model, "prompt": "x" * 1_000_000, "stream": ending == "cut"})
+    headers = admin | {"Connection": "close", "Content-Type": "application/json"}
+    gc.collect()
+    gc.disable()
+    tracemalloc.start()
+    try:
+        sizes = []
+        for _ in range(6):
+            response = await client.post("/v1/images/generations", data=body, headers=headers)
+            await response.read()
+            # the provider of the test keeps bodies, too
+            provider.received.clear()
+            sizes.append(tracemalloc.get_traced_memory()[0])
+        assert sizes[-1] < sizes[0] + 3_000_000, sizes
+    finally:
+        tracemalloc.stop()
+        gc.enable()
+
+
 @pytest.mark.parametrize("stream", [False, True])
 async def test_text_costs_about_its_tokens_where_none_are_told(
     client: TestClient, admin: Headers, provider: MediaProvider, config: Config, stream: bool
