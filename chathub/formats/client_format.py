@@ -10,7 +10,7 @@ from typing import Protocol
 from msgspec import Raw
 
 from chathub.errors import ChatHubError
-from chathub.formats import forwarding, sse
+from chathub.formats import sse
 from chathub.formats.client_request import ClientRequest
 from chathub.formats.events import Event, Failure
 from chathub.formats.messages import ChatRequest, Endpoint, File, Image, Message, UpstreamRequest
@@ -106,9 +106,12 @@ class ClientFormat(Protocol):
         return {**fields, name: self.replace_parts(fields[name], parts.get)}
 
     def without_extras(self, fields: Mapping[str, Raw]) -> Mapping[str, Raw]:
-        """The fields of a forwarded body without those that choose another model or a more expensive
-        service."""
-        return forwarding.without_extras(fields)
+        """The fields of a forwarded body that cost nothing but tokens, without the provider's own tools."""
+
+    @staticmethod
+    def without_dearer(headers: Mapping[str, str]) -> Mapping[str, str]:
+        """The client's headers without what costs more."""
+        return headers
 
     def decoder(self, limit: int) -> StreamDecoder: ...
 

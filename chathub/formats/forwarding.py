@@ -13,9 +13,12 @@ from chathub.formats.registry import format_named
 # fields that choose another model: OpenRouter's, and the fallbacks of several gateways
 _OTHER_MODELS = ("models", "route", "provider", "preset", "fallbacks")
 # fields that choose a more expensive service: plugins of OpenRouter, tiers of OpenAI and Anthropic, paid
-# search of OpenAI, fast mode and regions of Anthropic
+# searches of OpenAI, xAI and Qwen, fast mode and regions of Anthropic
 _MORE_EXPENSIVE = ("plugins", "service_tier", "web_search_options", "speed", "inference_geo")
-_EXTRAS = frozenset({*_OTHER_MODELS, *_MORE_EXPENSIVE})
+_SEARCHES = ("search_parameters", "enable_search", "search_options", "web_search")
+# fields that hold other ones: of gateways, and of Google's
+_HOLDERS = ("extra_body", "provideroptions", "provider_options")
+_EXTRAS = frozenset({*_OTHER_MODELS, *_MORE_EXPENSIVE, *_SEARCHES, *_HOLDERS})
 # bytes of a long field, and the fields that grow from turn to turn
 _LONG, _LAST = 64 * 1024, ("messages", "input")
 
@@ -56,9 +59,15 @@ def _written(fields: Mapping[str, Raw]) -> bytes:
 
 
 def without_extras(fields: Mapping[str, Raw]) -> dict[str, Raw]:
-    """The fields without those that choose another model, another provider, the provider's own tools or a
-    more expensive service, in upper or lower case."""
+    """The fields of a request for media or vectors without those that choose another model, another provider
+    or a more expensive service, in upper or lower case. (Their other fields are the providers' own; the
+    prices of units and tokens cover them.)"""
     return {name: value for name, value in fields.items() if not is_extra(name)}
+
+
+def plain(fields: Mapping[str, Raw], names: frozenset[str]) -> dict[str, Raw]:
+    """The fields with these names: what a limited caller may send of a request for text."""
+    return {name: value for name, value in fields.items() if name in names}
 
 
 def is_extra(name: str) -> bool:

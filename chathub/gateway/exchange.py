@@ -25,7 +25,9 @@ from chathub.formats.client_format import (
 from chathub.formats.client_request import ClientRequest
 from chathub.formats.events import Event, Failure, size_beside_text
 from chathub.formats.messages import ChatRequest, Endpoint, Message
+from chathub.formats.own_tools import is_own
 from chathub.formats.passed_headers import passed_headers
+from chathub.formats.plain_fields import OPENAI
 from chathub.formats.reasoning.effort import lowered, smaller_budgets
 from chathub.gateway.event_splitter import EventSplitter
 from chathub.gateway.failures import public_failure, without_secrets
@@ -239,13 +241,17 @@ class Exchange:
         cap = gateway_cap(asked, self._request.reply_cap, model.max_tokens)
         if cap is not None and cap != asked:
             params, extra = lowered(params, cap), smaller_budgets(extra, cap)
+        tools = request.tools
+        if not self._request.takes_extras(model):
+            tools = [tool for tool in tools if is_own(tool)]
+            extra = {name: value for name, value in extra.items() if name in OPENAI}
         return ChatRequest(
             "",
             model.upstream_name,
             request.messages,
             stream=request.stream and model.supports_streaming,
             params=params,
-            tools=request.tools,
+            tools=tools,
             tool_choice=request.tool_choice,
             extra=extra,
             caller_id=self._request.user_id,

@@ -1,12 +1,11 @@
 """A client's body as it goes to a candidate of the client's own format: written anew for each endpoint."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from functools import partial
 
 from msgspec import Raw, Struct
 
 from chathub.billing.caps import gateway_cap
-from chathub.formats import forwarding
 from chathub.formats.client_format import ClientFormat, Recall
 from chathub.formats.messages import ChatRequest, Endpoint, File, Image, Message, UpstreamRequest
 from chathub.formats.quirks.table import Quirks
@@ -38,8 +37,12 @@ class ForwardedRequest(Struct, frozen=True):
         )
 
     def _forwardable(self) -> Mapping[str, Raw]:
-        without_extras = self.client_format.without_extras
-        return forwardable(self.request, self.candidate, self.client_format.fields, without_extras)
+        fields = self.client_format.fields
+        return fields if self._takes_extras else self.client_format.without_extras(fields)
+
+    @property
+    def _takes_extras(self) -> bool:
+        return self.request.takes_extras(self.candidate.model)
 
     async def _encode(self, endpoint: Endpoint, fetched: Fetched, quirks: Quirks) -> UpstreamRequest:
         size = len(self.client_format.body)
@@ -62,17 +65,7 @@ class ForwardedRequest(Struct, frozen=True):
         cap = gateway_cap(self.client_format.max_tokens, self.request.reply_cap, model.max_tokens)
         stream = quirks.streams_only or (self.client_format.stream and model.supports_streaming)
         fields = self.client_format.completed(fields, model.upstream_name, quirks, self.recall)
+        headers = self.headers if self._takes_extras else self.client_format.without_dearer(self.headers)
         return self.client_format.forwarded(
-            fields, endpoint, model.upstream_name, self.headers, quirks, cap, stream=stream
+            fields, endpoint, model.upstream_name, headers, quirks, cap, stream=stream
         )
-
-
-def forwardable(
-    request: GatewayRequest,
-    candidate: Candidate,
-    fields: Mapping[str, Raw],
-    without_extras: Callable[[Mapping[str, Raw]], Mapping[str, Raw]] = forwarding.without_extras,
-) -> Mapping[str, Raw]:
-    """The fields of a body that may be forwarded unchanged to a candidate's model. (A translation drops the
-    other fields anyway.)"""
-    return fields if request.takes_extras(candidate.model) else without_extras(fields)

@@ -186,6 +186,127 @@ async def test_service_tier_of_anthropic_is_removed_too(
     assert sent(provider) == ASKED
 
 
+# what the client runs, and what the provider does
+FUNCTION = {
+    "type": "function",
+    "function": {"name": "look", "parameters": {"type": "object", "properties": {}}},
+}
+USED = {"name": "look", "input_schema": {"type": "object", "properties": {}}}
+BASH = {"type": "bash_20250124", "name": "bash"}
+SEARCH = {"type": "web_search_20250305", "name": "web_search"}
+PAID_TOOLS = [
+    SEARCH,
+    {"type": "web_fetch_20250910", "name": "web_fetch"},
+    {"type": "code_execution_20250825", "name": "code_execution"},
+    {"type": "advisor_20260301", "name": "advisor", "model": "dear"},
+    {"type": "mcp_toolset", "mcp_server_name": "x"},
+    {"type": "new_next_year", "name": "n"},
+]
+PAID_FIELDS = {
+    "mcp_servers": [{"type": "url", "url": "https://x.example", "name": "x"}],
+    "container": "c",
+    "service_tier": "auto",
+    "speed": "fast",
+    "inference_geo": "us",
+    "fallback_credit_token": "t",
+    "billing_policy": {},
+    "compaction": {},
+    "new_next_year": True,
+    "context_management": {"edits": [{"type": "compact_20260112"}]},
+}
+BETA = "anthropic-beta"
+
+
+@pytest.mark.parametrize("allows", [True, False])
+async def test_tools_and_services_of_anthropic_are_not_for_a_limited_caller(
+    client: TestClient, admin: Headers, user: Headers, provider: Provider, allows: bool
+) -> None:
+    await add(client, admin, provider.base_url, "anthropic", allow_extras=allows)
+    provider.script = provider.answer(200, whole("anthropic", "ok"))
+    who = await caller(client, admin, user, "token with money")
+    betas = "claude-code-20250219, context-1m-2025-08-07,interleaved-thinking-2025-05-14"
+    added = [
+        {"type": "tool_addition", "tool": {"type": "tool_definition", "definition": tool}}
+        for tool in PAID_TOOLS
+    ]
+    said = [{"role": "user", "content": [{"type": "text", "text": "hi"}, *added]}]
+    body = ASKED | PAID_FIELDS | {"messages": said, "top_k": 4, "tools": [USED, BASH, *PAID_TOOLS]}
+    body["tool_choice"] = {"type": "tool", "name": "web_search"}
+    async with client.post(MESSAGES, json=body, headers={**who, BETA: betas}) as response:
+        assert response.status == 200, await response.text()
+    went, beta = sent(provider), provider.headers[-1][BETA]
+    if allows:
+        assert went == body and beta == betas
+        return
+    assert went == ASKED | {
+        "messages": [{"role": "user", "content": [{"type": "text", "text": "hi"}]}],
+        "top_k": 4,
+        "tools": [USED, BASH],
+    }
+    assert beta == "claude-code-20250219,interleaved-thinking-2025-05-14"
+    # nothing is left of them
+    own = {
+        "context_management": {"edits": [{"type": "clear_thinking_20251015"}]},
+        "thinking": {"type": "disabled"},
+    }
+    only = ASKED | own | {"tools": PAID_TOOLS, "tool_choice": {"type": "any"}}
+    async with client.post(MESSAGES, json=only, headers={**who, BETA: "context-1m-2025-08-07"}) as response:
+        assert response.status == 200, await response.text()
+    assert sent(provider) == ASKED | own and BETA not in provider.headers[-1]
+
+
+@pytest.mark.parametrize("path", [CHAT, MESSAGES])
+async def test_too_many_tools_of_a_limited_caller_are_refused(
+    client: TestClient, admin: Headers, user: Headers, provider: Provider, path: str
+) -> None:
+    await add(client, admin, provider.base_url, "anthropic" if path == MESSAGES else "openai")
+    who = await caller(client, admin, user, "token for models")
+    async with client.post(path, json=ASKED | {"tools": [SEARCH] * 1001}, headers=who) as response:
+        assert response.status == 400 and (await response.json())["error"].get("param", "tools") == "tools"
+    assert provider.bodies == []
+
+
+@pytest.mark.parametrize("protocol", ["openai", "anthropic", "gemini"])
+@pytest.mark.parametrize("allows", [True, False])
+async def test_tools_of_the_provider_in_chat_completions_are_not_for_a_limited_caller(
+    client: TestClient, admin: Headers, user: Headers, provider: Provider, allows: bool, protocol: str
+) -> None:
+    """Forwarded, and translated to the formats whose providers have such tools."""
+    await add(client, admin, provider.base_url, protocol, allow_extras=allows)
+    provider.script = provider.answer(200, whole(protocol, "ok"))
+    who = await caller(client, admin, user, "user with money")
+    paid = {"openai": {"type": "web_search"}, "anthropic": SEARCH, "gemini": {"google_search": {}}}[protocol]
+    more = {"search_parameters": {"mode": "on"}, "enable_search": True, "new_next_year": 1}
+    body = ASKED | more | {"tools": [FUNCTION, paid], "min_p": 0.1}
+    async with client.post(CHAT, json=body, headers=who) as response:
+        assert response.status == 200, await response.text()
+    went = sent(provider)
+    written = json.dumps(went["tools"])
+    assert (json.dumps(paid)[1:-1] in written) is allows and "look" in written
+    if protocol == "openai":
+        assert went == (body if allows else ASKED | {"tools": [FUNCTION], "min_p": 0.1})
+        twice = json.dumps(ASKED | {"tools": [FUNCTION]}).replace(
+            '"type": "function"', '"type": "web_search", "Type": "web_search", "type": "function"'
+        )
+        async with client.post(CHAT, data=twice, headers={**who, **JSON}) as response:
+            assert response.status == 200, await response.text()
+        assert allows or sent(provider) == ASKED | {"tools": [FUNCTION]}
+
+
+async def test_completion_of_a_limited_caller_keeps_known_fields_only(
+    client: TestClient, admin: Headers, user: Headers, provider: Provider
+) -> None:
+    await add(client, admin, provider.base_url, model_type="completion")
+    told = {"choices": [{"text": "ok", "finish_reason": "stop"}], "usage": {"prompt_tokens": 1}}
+    provider.script = provider.answer(200, told)
+    who = await caller(client, admin, user, "token for models")
+    asked = {"model": "m", "prompt": "hi", "max_tokens": 9, "n": 2, "best_of": 3, "min_p": 0.1}
+    more = EXTRAS | {"new_next_year": 1}
+    async with client.post("/v1/completions", json=asked | more, headers=who) as response:
+        assert response.status == 200, await response.text()
+    assert sent(provider) == asked
+
+
 async def test_model_setting_may_allow_such_fields(
     client: TestClient, admin: Headers, user: Headers, provider: Provider
 ) -> None:

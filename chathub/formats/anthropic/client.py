@@ -14,6 +14,7 @@ from chathub.formats.anthropic.decode_request import decode_fields, decode_head,
 from chathub.formats.anthropic.decode_stream import Decoder, decode_body
 from chathub.formats.anthropic.encode_request import headers as headers_of
 from chathub.formats.anthropic.encode_stream import Encoder, encode_body
+from chathub.formats.anthropic.extras import without_dearer_betas, without_extras
 from chathub.formats.anthropic.forward import described, with_quirks
 from chathub.formats.anthropic.repair import repaired
 from chathub.formats.anthropic.urls import chat_url
@@ -45,6 +46,8 @@ class AnthropicClient(ClientFormat):
     decode_body = staticmethod(decode_body)
     whole_of = staticmethod(whole_of)
     replace_parts = staticmethod(replace_parts)
+    without_extras = staticmethod(without_extras)
+    without_dearer = staticmethod(without_dearer_betas)
 
     def __init__(self, body: bytes) -> None:
         self.body = body = readable(body)

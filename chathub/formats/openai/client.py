@@ -17,7 +17,7 @@ from chathub.formats.openai.decode_request import decode_fields, decode_head, re
 from chathub.formats.openai.decode_stream import Decoder, decode_body
 from chathub.formats.openai.encode_request import headers as headers_of
 from chathub.formats.openai.encode_stream import Encoder, encode_body
-from chathub.formats.openai.forward import described, with_length, with_quirks
+from chathub.formats.openai.forward import described, with_length, with_quirks, without_extras
 from chathub.formats.openai.legacy import is_legacy, with_function_call
 from chathub.formats.openai.repair import repaired
 from chathub.formats.openai.whole_and_stream import chunks_of, whole_of
@@ -40,6 +40,7 @@ class OpenAIClient(ClientFormat):
     decoder = Decoder
     decode_body = staticmethod(decode_body)
     whole_of = staticmethod(whole_of)
+    without_extras = staticmethod(without_extras)
 
     def __init__(self, body: bytes) -> None:
         self.body = body = readable(body)

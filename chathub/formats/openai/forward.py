@@ -7,8 +7,11 @@ import msgspec
 from msgspec import Raw, Struct
 
 from chathub.formats.client_request import MESSAGES, PARTS_OF_ONE
+from chathub.formats.forwarding import plain
 from chathub.formats.messages import Audio, ChatRequest, File, Message, Part
 from chathub.formats.openai.encode_request import left_out
+from chathub.formats.own_tools import with_own_tools
+from chathub.formats.plain_fields import OPENAI
 from chathub.formats.quirks.table import SAMPLING, Quirks
 from chathub.formats.raw_json import ABSENT, changed, first_of, items, look, raw, value_of, with_each_raw
 from chathub.formats.reasoning.effort import smaller_budgets
@@ -60,6 +63,15 @@ def with_quirks(fields: Mapping[str, Raw], quirks: Quirks, *, stream: bool) -> d
         quirks.system_role != "user" and quirks.knows_developer and quirks.takes_files and quirks.takes_audio
     )
     return better if changes_messages else _with_messages(better, quirks)
+
+
+def without_extras(fields: Mapping[str, Raw]) -> dict[str, Raw]:
+    """The fields that cost nothing but their tokens, with the tools that the client runs.
+
+    Raises:
+        BadRequest: there are too many tools to be looked at.
+    """
+    return with_own_tools(plain(fields, OPENAI))
 
 
 def with_length(

@@ -6,15 +6,15 @@ from collections.abc import Mapping
 import msgspec
 from msgspec import Raw
 
-from chathub.formats import forwarding
-from chathub.formats.client_request import MESSAGES, refuse
+from chathub.formats.client_request import MESSAGES
+from chathub.formats.forwarding import plain
+from chathub.formats.own_tools import items_of
+from chathub.formats.plain_fields import RESPONSES
 from chathub.formats.raw_json import (
     ABSENT,
     are_same,
     changed,
-    first_of,
     is_null,
-    items,
     joined,
     look,
     value_of,
@@ -29,7 +29,7 @@ _CLIENTS_TOOLS = frozenset(
     }
 )
 # a prompt that is stored at the provider may have tools of its own
-_EXTRAS = ("prompt",)
+_STORED_PROMPT = frozenset({"prompt"})
 # choices of tools that name one, or some
 _CHOICES = frozenset({"function", "custom", "allowed_tools"})
 # tools of one list: no provider takes more
@@ -56,8 +56,7 @@ def without_extras(fields: Mapping[str, Raw]) -> dict[str, Raw]:
     Raises:
         BadRequest: a list is too long to be looked at.
     """
-    kept = forwarding.without_extras(fields)
-    kept = {name: value for name, value in kept.items() if name.casefold() not in _EXTRAS}
+    kept = plain(fields, RESPONSES - _STORED_PROMPT)
     if "tools" in kept:
         kept["tools"] = _own_tools(kept["tools"], "tools", _DEEPEST)
     if "input" in kept:
@@ -72,7 +71,7 @@ def _own_tools(tools: Raw, place: str, depth: int) -> Raw:
     """The tools of a list that the client runs; of what is no list none is left."""
     if is_null(tools):
         return tools
-    found = _items(tools, place, _MOST_TOOLS)
+    found = items_of(tools, place, _MOST_TOOLS)
     own = [kept for each in found if (kept := _own(each, place, depth)) is not None]
     return tools if found and are_same(own, found) else joined(own)
 
@@ -94,7 +93,7 @@ def _without_tools(input: Raw) -> Raw:
     # most inputs have none: they are not taken apart
     if b"tools" not in bytes(input) and b"\\u" not in bytes(input):
         return input
-    found = _items(input, "input", MESSAGES)
+    found = items_of(input, "input", MESSAGES)
     better = [_item(each) for each in found]
     return input if are_same(better, found) else joined(better)
 
@@ -102,13 +101,6 @@ def _without_tools(input: Raw) -> Raw:
 def _item(item: Raw) -> Raw:
     held = value_of(item, _holder)
     return item if held is None else _with_own_tools(item, held, "input", _DEEPEST)
-
-
-def _items(value: Raw, place: str, most: int) -> list[Raw]:
-    """The items of a list; none of what is no list."""
-    if (found := items(value, most)) is None and first_of(value) == b"[":
-        refuse(place, "list_too_long", most=most)
-    return found or []
 
 
 def _is_own_choice(choice: JsonObject) -> bool:

@@ -16,7 +16,7 @@ from chathub.formats.messages import ChatRequest, Endpoint, UpstreamRequest
 from chathub.formats.openai.decode_embeddings import only_token_ids
 from chathub.formats.openai.decode_request import decode_fields, decode_head
 from chathub.formats.openai.decode_stream import Decoder
-from chathub.formats.openai.forward import described, with_length, with_quirks
+from chathub.formats.openai.forward import described, with_length, with_quirks, without_extras
 from chathub.formats.openai.media.request import MediaRequest
 from chathub.formats.openai.media.stream import as_array
 from chathub.formats.prompt_counts import counts_of_body, counts_of_unreadable
@@ -94,7 +94,7 @@ class CompletionRequest(MediaRequest):
         return self._head.max_tokens
 
     def body(self, model: str, *, takes_extras: bool) -> bytes:
-        fields = self._fields if takes_extras else forwarding.without_extras(self._fields)
+        fields = self._fields if takes_extras else without_extras(self._fields)
         return forwarding.adapted(fields, model)
 
     def described(self) -> ChatRequest:
@@ -103,7 +103,7 @@ class CompletionRequest(MediaRequest):
     def upstream(
         self, endpoint: Endpoint, model: str, quirks: Quirks, *, takes_extras: bool, cap: int | None = None
     ) -> UpstreamRequest:
-        fields = self._fields if takes_extras else forwarding.without_extras(self._fields)
+        fields = self._fields if takes_extras else without_extras(self._fields)
         if cap is not None:
             fields = with_length(fields, ("max_tokens",), self._head.max_tokens, cap)
         # the length has one name, and nothing thinks
