@@ -263,8 +263,7 @@ async def _generation(app: web.Application) -> AsyncIterator[None]:
 
 def _stored_responses(app: web.Application) -> StoredResponses:
     db, config, gateway = app[app_keys.DB], app[app_keys.CONFIG], app[app_keys.GATEWAY]
-    memory, streams = app[app_keys.REQUEST_MEMORY], app[app_keys.STREAM_LIMIT]
-    generator = ResponseGenerator(db, gateway, app[app_keys.RUNNING], config, memory, streams)
+    generator = ResponseGenerator(db, gateway, app[app_keys.RUNNING], config, app[app_keys.STREAM_LIMIT])
     catalog, clock, offload = app[app_keys.CATALOG], app[app_keys.CLOCK], app[app_keys.OFFLOAD]
     return StoredResponses(db, generator, catalog, clock, config, offload, app[app_keys.DISK])
 

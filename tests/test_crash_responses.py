@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from aiohttp import ClientSession
+from chats import add_model
 from crashes import Dictation, again, ready, within
 from processes import ChatHub
 from scripted import Provider, chunk, reply
@@ -69,6 +70,29 @@ async def test_a_killed_server_resumes_every_event_that_its_client_saw(
         assert connection.execute("SELECT count(*) FROM reservations").fetchone() == (0,)
         used, stored = storage_in(connection)
         assert used == stored
+
+
+async def test_a_killed_server_leaves_no_call_that_is_not_whole(database: Path, provider: Provider) -> None:
+    call = {"index": 0, "id": "a", "type": "function", "function": {"name": "f", "arguments": '{"x":'}}
+    parts = [chunk("前"), chunk(tool_calls=[call])]
+    provider.script = lacking(provider.stream(parts, stall_after=len(parts)))
+    async with ChatHub(database) as hub:
+        client, admin = await ready(hub, provider)
+        tools = [{"type": "function", "name": "f", "parameters": {}}]
+        body = STORED | {"model": "caller", "background": True, "tools": tools}
+        await add_model(client, admin, provider.base_url, "caller", supports_function_calling=True)
+        answer = await (await client.post(PATH, json=body, headers=admin)).json()
+        path = f"{PATH}/{answer['id']}"
+
+        async def calls() -> bool:
+            return len((await (await client.get(path, headers=admin)).json())["output"]) == 2
+
+        await within(30, calls)
+        hub.kill()
+    async with ChatHub(database) as hub:
+        client, admin = await again(hub)
+        found = await (await client.get(path, headers=admin)).json()
+        assert found["status"] == "failed" and [item["type"] for item in found["output"]] == ["message"]
 
 
 async def test_a_server_that_ends_keeps_the_text_so_far(database: Path, provider: Provider) -> None:

@@ -1,5 +1,6 @@
 """The gateway's endpoints of OpenAI's Responses: a response, and the count of its input's tokens."""
 
+from collections.abc import Awaitable, Callable
 from functools import partial
 
 from aiohttp import web
@@ -11,28 +12,33 @@ from chathub.formats.responses.references import ItemReader, items_of, reference
 from chathub.handlers.http import idempotency_header, json_response, off_loop, read_body, streamed
 from chathub.handlers.streams import LazyResponse
 from chathub.handlers.v1 import LONGEST, respond
-from chathub.handlers.v1_stored_responses import begin, repeat
+from chathub.handlers.v1_stored_responses import begin, prepared, repeat
 from chathub.stored_responses.repeats import key_of
 from chathub.stored_responses.request import Wanted
 
 
 @streamed
 async def create(request: web.Request) -> web.StreamResponse:
+    send = await _read(request)
+    return await send()
+
+
+async def _read(request: web.Request) -> Callable[[], Awaitable[web.StreamResponse]]:
+    """Read the request; gives what sends its response. That has the body which is generated: the one that
+    arrived is no more in memory then, where they are not the same."""
     body = await read_body(request, LONGEST)
     stored, name = request.app[STORED_RESPONSES], idempotency_header(request)
     key = await off_loop(request, key_of, name, body)
     if key is not None and (earlier := await stored.find_repeated(request[CALLER], key)) is not None:
-        return await repeat(request, body, earlier)
+        return partial(repeat, request, await off_loop(request, Wanted.in_body, body), earlier)
     client_format = await _decoded(request, body)
     wanted = Wanted.of(client_format.fields)
     if wanted.is_stored:
-        return await begin(request, client_format, wanted, key)
+        return partial(begin, request, wanted, await prepared(request, client_format, wanted, key))
     keeps_items = client_format.keeps_items
     if wanted.previous is not None:
         client_format = await _continued(request, client_format, wanted)
-    if not keeps_items:
-        return await respond(request, client_format)
-    return await _respond_and_keep(request, client_format)
+    return partial(_respond_and_keep if keeps_items else respond, request, client_format)
 
 
 async def _respond_and_keep(request: web.Request, client_format: ResponsesClient) -> web.StreamResponse:
@@ -74,7 +80,7 @@ async def _continued(request: web.Request, client_format: ResponsesClient, wante
     """The request with the history that it continues."""
     stored = request.app[STORED_RESPONSES]
     body = await stored.continued(request[CALLER], client_format.fields, wanted)
-    request[BODY].grow(len(body))
+    request[BODY].replace(len(body))
     return await off_loop(request, ResponsesClient, body)
 
 

@@ -4,16 +4,16 @@ from typing import TypeVar
 
 from aiohttp import web
 
-from chathub.app_keys import CALLER, CONFIG, STORED_RESPONSES
+from chathub.app_keys import BODY, CALLER, CONFIG, STORED_RESPONSES
 from chathub.database.rows.responses import StoredResponse
 from chathub.errors import TooManyRequests
 from chathub.formats.responses.client import ResponsesClient
-from chathub.handlers.http import json_response, off_loop, raw, streamed
+from chathub.handlers.http import json_response, raw, streamed
 from chathub.handlers.response_writer import ResponseWriter, room_for
 from chathub.handlers.streams import HEADERS
 from chathub.schemas.decode import decode_query
 from chathub.schemas.responses import ItemsPage, Retrieval
-from chathub.stored_responses.beginning import StoredRequest
+from chathub.stored_responses.beginning import Beginning, StoredRequest
 from chathub.stored_responses.repeats import RequestKey
 from chathub.stored_responses.request import Wanted
 from chathub.stored_responses.run import StoredRun
@@ -24,19 +24,25 @@ T = TypeVar("T")
 _LARGE = 1024 * 1024
 
 
-async def begin(
+async def prepared(
     request: web.Request, client_format: ResponsesClient, wanted: Wanted, key: RequestKey | None
-) -> web.StreamResponse:
-    """Begin a response that is kept."""
+) -> Beginning:
+    """What a response that is kept begins with. Its body takes the place of the one that arrived."""
     headers = {name.lower(): value for name, value in request.headers.items()}
-    asked = StoredRequest(client_format.fields, wanted, ResponsesClient, headers, key)
-    stored, run = await request.app[STORED_RESPONSES].begin(request[CALLER], asked)
+    asked = StoredRequest(client_format.fields, wanted, headers, key)
+    beginning = await request.app[STORED_RESPONSES].prepare(request[CALLER], asked)
+    request[BODY].replace(len(beginning.client_format.body))
+    return beginning
+
+
+async def begin(request: web.Request, wanted: Wanted, beginning: Beginning) -> web.StreamResponse:
+    """Begin a response that is kept."""
+    stored, run = await request.app[STORED_RESPONSES].begin(request[CALLER], beginning, request[BODY])
     return await _send(request, wanted, stored, run)
 
 
-async def repeat(request: web.Request, body: bytes, stored: StoredResponse) -> web.StreamResponse:
+async def repeat(request: web.Request, wanted: Wanted, stored: StoredResponse) -> web.StreamResponse:
     """Send the response of an earlier request with the same body."""
-    wanted = await off_loop(request, Wanted.in_body, body)
     return await _send(request, wanted, stored, request.app[STORED_RESPONSES].joined(stored))
 
 

@@ -54,6 +54,17 @@ class RequestBody:
         if self.counted:
             self._memory.add(self._user_id, self.counted - before)
 
+    def replace(self, size: int) -> None:
+        """Count another body in place of the one that arrived, which is needed no more.
+
+        Raises:
+            BodiesFull, TooManyBodies: as ``grow``.
+        """
+        if self.counted:
+            self._memory.remove(self._user_id, self.counted)
+        self.size = 0
+        self.grow(size)
+
     @property
     def counted(self) -> int:
         return max(0, self.size - _FREE)

@@ -19,7 +19,7 @@ from chathub.formats.responses.error_codes import error_code
 from chathub.formats.responses.head import ResponseHead
 from chathub.gateway.gateway import Gateway
 from chathub.gateway.request import GatewayRequest
-from chathub.limits.request_memory import RequestMemory
+from chathub.limits.request_memory import RequestBody
 from chathub.limits.streams import StreamLimit
 from chathub.running.registry import Registry
 from chathub.sentences import Reason
@@ -51,22 +51,20 @@ class ResponseGenerator:
         gateway: Gateway,
         registry: Registry,
         config: Config,
-        request_memory: RequestMemory,
         streams: StreamLimit,
     ) -> None:
         self._db = db
         self._gateway = gateway
         self._registry = registry
         self._config = config
-        self._request_memory = request_memory
         self._streams = streams
         # those that run, by public id, also those that are not stored yet; and the task of each
         self.running: dict[str, StoredRun] = {}
         self._tasks: dict[asyncio.Task[None], StoredRun] = {}
         self._is_closed = False
 
-    async def begin(self, caller: Caller, beginning: Beginning) -> tuple[int, StoredRun]:
-        """Begin a response; gives its row id when it is stored.
+    async def begin(self, caller: Caller, beginning: Beginning, body: RequestBody) -> tuple[int, StoredRun]:
+        """Begin a response; gives its row id when it is stored. Its body stays counted until it has ended.
 
         Raises:
             RepeatedRequest: its idempotency key was used before, for the same request.
@@ -80,6 +78,7 @@ class ResponseGenerator:
         task = self._registry.spawn(self._generate(caller, beginning, run))
         self._tasks[task] = run
         task.add_done_callback(self._tasks.pop)
+        body.keep_until_done(task)
         try:
             return await asyncio.shield(run.begun), run
         except asyncio.CancelledError:
@@ -95,14 +94,11 @@ class ResponseGenerator:
             await asyncio.wait(list(self._tasks))
 
     async def _generate(self, caller: Caller, beginning: Beginning, run: StoredRun) -> None:
-        new, body = beginning.new, self._request_memory.of(caller.id)
-        fields = _fields_of(beginning.head)
+        new, fields = beginning.new, _fields_of(beginning.head)
         rewriter = Rewriter(fields, 2 if new.is_background else 0, has_begun=new.is_background)
         sink = LogSink(rewriter, partial(self._append, run))
         error: Failure | None = None
         try:
-            # the body lasts longer than the request that brought it
-            body.grow(len(beginning.client_format.body))
             with self._streams.slot(caller.id):
                 begin = partial(self._begin, beginning, run)
                 await self._gateway.respond(caller, beginning.client_format, beginning.headers, sink, begin)
@@ -115,8 +111,6 @@ class ResponseGenerator:
         except Exception:
             logger.exception("a stored response failed")
             run.ending = run.ending or _BROKEN
-        finally:
-            body.release()
         await sink.settle()
         await self._finish(run, beginning, error)
 

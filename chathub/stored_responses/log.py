@@ -16,7 +16,7 @@ from chathub.schemas.json import JsonObject
 from chathub.sentences import Reason
 from chathub.stored_responses import places, repeats
 from chathub.stored_responses.events import Batch, events_in, framed, response_in, unpacked
-from chathub.stored_responses.output import Output, closed, ended
+from chathub.stored_responses.output import Output
 from chathub.stored_responses.repeats import RequestKey
 from chathub.stored_responses.request import StoredItems
 from chathub.stored_responses.run import Ending
@@ -116,7 +116,7 @@ def _with_output(tx: Transaction, response_id: int, batch: Batch) -> Batch:
     output = Output()
     for each in (*read(tx, response_id), batch):
         output.add(events_in(each.data))
-    response = closed(output.response())
+    response = output.ended()
     if not response["output"]:
         return batch
     (event,) = events_in(last)
@@ -174,10 +174,14 @@ def find_end(tx: Transaction, response_id: int) -> int | None:
 
 def response_so_far(tx: Transaction, response_id: int) -> JsonObject:
     """The response of a log that has not ended."""
-    output = Output()
+    return _output_so_far(tx, response_id).response()
+
+
+def _output_so_far(tx: Transaction, response_id: int, head: JsonObject | None = None) -> Output:
+    output = Output(head)
     for batch in read(tx, response_id):
         output.add(events_in(batch.data))
-    return output.response()
+    return output
 
 
 def ended_response(tx: Transaction, response_id: int) -> Raw:
@@ -194,8 +198,10 @@ def response_of(tx: Transaction, stored: StoredResponse) -> JsonObject | Raw:
 def last_batch(response: JsonObject, number: int, ending: Ending) -> Batch:
     """The event that ends a response before it is whole. The format has no event for one that was cancelled:
     it is incomplete, and its status says why."""
-    kind = "response.failed" if ending.status == "failed" else "response.incomplete"
-    final = ended(response, ending.status, ending.code, ending.reason.text("en"))
+    has_failed = ending.status == "failed"
+    kind = "response.failed" if has_failed else "response.incomplete"
+    error = {"code": ending.code, "message": ending.reason.text("en")} if has_failed else None
+    final = {**response, "status": ending.status, "error": error}
     return Batch(number, number, framed({"type": kind, "response": final}, number))
 
 
@@ -204,7 +210,7 @@ def cut(tx: Transaction, response_id: int, ending: Ending, head: JsonObject) -> 
     response if no event has come yet."""
     rows = tx.all(tx.q.responses.find_last, response_id=response_id)
     number = rows[0].last + 1 if rows else 0
-    batch = last_batch(response_so_far(tx, response_id) or head, number, ending)
+    batch = last_batch(_output_so_far(tx, response_id, head).ended(), number, ending)
     return end(tx, response_id, batch, ending.status)
 
 

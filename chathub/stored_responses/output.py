@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 
 from chathub.formats.loose_json import as_string
+from chathub.formats.responses.open_calls import cut_item
 from chathub.schemas.json import JsonObject
 
 # the events that bring a piece of text: the list in the item that has the part, the field of the event that
@@ -22,7 +23,8 @@ _PARTS = {
     "response.reasoning_summary_part.added": ("summary", "summary_index"),
     "response.reasoning_summary_part.done": ("summary", "summary_index"),
 }
-_ITEMS = ("response.output_item.added", "response.output_item.done")
+_ADDED = "response.output_item.added"
+_ITEMS = (_ADDED, "response.output_item.done")
 # the status of a response that has not ended
 _RUNNING = ("queued", "in_progress")
 # a part of an item: the list that has it, and its number; the item itself has no list
@@ -30,12 +32,14 @@ _Place = tuple[str, int]
 
 
 class Output:
-    """Folds events into the response that they tell. Events are a provider's: one that does not say where it
-    belongs is left out."""
+    """Folds events into the response that they tell; ``head`` is that of one without events. Events are a
+    provider's: one that does not say where it belongs is left out."""
 
-    def __init__(self) -> None:
-        self._response: JsonObject = {}
+    def __init__(self, head: JsonObject | None = None) -> None:
+        self._response: JsonObject = head or {}
         self._items: dict[int, JsonObject] = {}
+        # the items that are not done
+        self._open: set[int] = set()
         # texts that are not in their place yet, by item, place and field: appending to a long text copies it
         self._pieces: dict[int, dict[_Place, dict[str, list[str]]]] = {}
 
@@ -51,6 +55,7 @@ class Output:
         kind = as_string(event.get("type"))
         if kind in _ITEMS and isinstance(item := event.get("item"), dict):
             self._items[index] = item
+            (self._open.add if kind == _ADDED else self._open.discard)(index)
             self._pieces.pop(index, None)
         elif kind in _PARTS:
             holder, number = _PARTS[kind]
@@ -71,12 +76,37 @@ class Output:
     def response(self) -> JsonObject:
         """The response so far. One that has not ended gets its output from the items, and so does one that
         ended without: it was cut off, or its provider does not repeat them."""
-        output = self._response.get("output")
-        if self._response.get("status") not in _RUNNING and isinstance(output, list) and output:
+        if self._has_output or not self._response:
             return self._response
         self._write_texts()
-        items = [self._items[index] for index in sorted(self._items)]
-        return {**self._response, "output": items} if self._response else {}
+        return {**self._response, "output": [self._items[index] for index in sorted(self._items)]}
+
+    def ended(self) -> JsonObject:
+        """The response, none of whose items can grow any more."""
+        if self._has_output:
+            return self._response
+        self._write_texts()
+        is_cut = self._response.get("status") != "completed"
+        items = [
+            item
+            for index in sorted(self._items)
+            if (item := self._ended_item(index, is_cut=is_cut)) is not None
+        ]
+        return {**self._response, "output": items}
+
+    @property
+    def _has_output(self) -> bool:
+        """Whether the response has ended, with its output."""
+        output = self._response.get("output")
+        return self._response.get("status") not in _RUNNING and isinstance(output, list) and bool(output)
+
+    def _ended_item(self, index: int, *, is_cut: bool) -> JsonObject | None:
+        item: JsonObject | None = self._items[index]
+        if is_cut and item is not None and index in self._open:
+            item = cut_item(item)
+        if item is not None and item.get("status") == "in_progress":
+            item["status"] = "incomplete"
+        return item
 
     def _write_texts(self) -> None:
         for index, places in self._pieces.items():
@@ -99,18 +129,3 @@ def _part_of(item: JsonObject | None, holder: str, at: int) -> JsonObject | None
     parts = item.get(holder)
     part = parts[at] if isinstance(parts, list) and at < len(parts) else None
     return part if isinstance(part, dict) else None
-
-
-def ended(response: JsonObject, status: str, code: str, message: str) -> JsonObject:
-    """A response that ended before it was whole: with its output so far."""
-    error = {"code": code, "message": message} if status == "failed" else None
-    return {**closed(response), "status": status, "error": error}
-
-
-def closed(response: JsonObject) -> JsonObject:
-    """A response none of whose items can grow any more."""
-    items = response.get("output") or []
-    for item in items:
-        if isinstance(item, dict) and item.get("status") == "in_progress":
-            item["status"] = "incomplete"
-    return {**response, "output": items}

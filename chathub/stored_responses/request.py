@@ -18,7 +18,7 @@ from chathub.schemas.readable import readable
 from chathub.sentences import Reason
 
 # fields that concern only ChatHub: no provider keeps anything, and each one streams
-_OURS = ("store", "background", "previous_response_id")
+OURS = ("store", "background", "previous_response_id")
 # the items whose ids only the server that made them can resolve
 _IDS = {"message": "msg", "function_call": "fc", "custom_tool_call": "ctc", "reasoning": "rs"}
 
@@ -57,7 +57,7 @@ class Wanted(Struct, frozen=True):
         Raises:
             BadRequest: a field of a wrong type, or fields that exclude each other.
         """
-        names = (*_OURS, "stream", "model")
+        names = (*OURS, "stream", "model")
         given = decode(_decode_fields, raw({name: fields[name] for name in names if name in fields}))
         if given.background and given.store is False:
             raise BadRequest("background_not_stored", details={"param": "store"})
@@ -69,7 +69,7 @@ class Wanted(Struct, frozen=True):
 
 def body_of(fields: Mapping[str, Raw], history: Sequence[Raw], *, stream: bool) -> bytes:
     """The body of the request that is generated: with the history before its own input."""
-    body = {name: value for name, value in fields.items() if name not in _OURS}
+    body = {name: value for name, value in fields.items() if name not in OURS}
     if history:
         body[FIELD] = joined([*history, *own_items(fields)])
     return msgspec.json.encode({**body, "stream": stream})

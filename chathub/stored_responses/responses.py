@@ -16,13 +16,14 @@ from chathub.database.errors import DatabaseUnavailable
 from chathub.database.rows.responses import StoredResponse
 from chathub.database.transaction import Transaction
 from chathub.disk import Disk
-from chathub.errors import BadRequest, Conflict, NotFound
+from chathub.errors import BadRequest, Conflict, NotFound, TooLarge
+from chathub.limits.request_memory import LARGEST, RequestBody
 from chathub.offload import Offload
 from chathub.providers.catalog import Catalog
 from chathub.providers.entries import may_use
 from chathub.schemas.responses import ItemsPage
 from chathub.stored_responses import history, items, log, places
-from chathub.stored_responses.beginning import StoredRequest, beginning_of
+from chathub.stored_responses.beginning import Beginning, StoredRequest, beginning_of
 from chathub.stored_responses.following import follow
 from chathub.stored_responses.generating import ResponseGenerator
 from chathub.stored_responses.reading import read_input, read_response
@@ -62,30 +63,40 @@ class StoredResponses:
 
     # --- begin
 
-    async def begin(self, caller: Caller, request: StoredRequest) -> tuple[StoredResponse, StoredRun | None]:
-        """Begin a response that is kept. That of a request which was repeated at the same moment may have
-        ended already: then it has no run.
+    async def prepare(self, caller: Caller, request: StoredRequest) -> Beginning:
+        """What a response that is kept begins with.
 
         Raises:
-            ChatHubError, DatabaseUnavailable: it may not begin; nothing is stored.
+            ChatHubError, DatabaseUnavailable: it may not begin.
         """
         if not self._config.responses_days:
             raise BadRequest("responses_not_kept", details={"param": "store"})
         previous = await self._previous(caller, request.wanted)
         earlier = await self._history(caller, previous)
-        size = sum(memoryview(value).nbytes for value in [*request.fields.values(), *earlier])
+        size = _size_of(request.fields, earlier)
         public_id, now = f"resp_{secrets.token_hex(24)}", self._clock.now()
         make = partial(beginning_of, request, caller.id, public_id, now)
         beginning = await self._offload.run(size, make, previous, earlier)
         self._disk.check(large=len(beginning.new.input.packed) > _LARGE_INPUT)
+        return beginning
+
+    async def begin(
+        self, caller: Caller, beginning: Beginning, body: RequestBody
+    ) -> tuple[StoredResponse, StoredRun | None]:
+        """Begin a response that is kept; ``body`` is the memory of the body that is generated. The response
+        to a request that was repeated at the same moment may have ended already: then it has no run.
+
+        Raises:
+            ChatHubError, DatabaseUnavailable: it may not begin; nothing is stored.
+        """
         try:
-            response_id, run = await self._generator.begin(caller, beginning)
+            response_id, run = await self._generator.begin(caller, beginning, body)
         except RepeatedRequest as repeated:
             stored = await self.find(caller, repeated.public_id)
             return stored, self.joined(stored)
         new = beginning.new
         stored = StoredResponse(
-            response_id, public_id, new.depth, new.model, "in_progress", new.is_background
+            response_id, new.public_id, new.depth, new.model, "in_progress", new.is_background
         )
         return stored, run
 
@@ -94,9 +105,10 @@ class StoredResponses:
 
         Raises:
             BadRequest: what it continues is not kept.
+            TooLarge: with its history it is larger than a body may be.
         """
         earlier = await self._history(caller, await self._previous(caller, wanted))
-        size = sum(memoryview(value).nbytes for value in [*fields.values(), *earlier])
+        size = _size_of(fields, earlier)
         return await self._offload.run(size, partial(body_of, stream=wanted.is_streamed), fields, earlier)
 
     async def _previous(self, caller: Caller, wanted: Wanted) -> StoredResponse | None:
@@ -230,6 +242,18 @@ class StoredResponses:
         """Remove a few of these; gives how many."""
         before = self._clock.month().certain - self._config.responses_days * _DAY
         return await self._db.write(_remove_old, before)
+
+
+def _size_of(fields: Mapping[str, Raw], earlier: Sequence[Raw]) -> int:
+    """The bytes of a request with its history.
+
+    Raises:
+        TooLarge: they are more than a body may have.
+    """
+    size = sum(memoryview(value).nbytes for value in [*fields.values(), *earlier])
+    if size > LARGEST:
+        raise TooLarge("body_too_large", most=LARGEST)
+    return size
 
 
 def _delete(tx: Transaction, response_id: int) -> None:

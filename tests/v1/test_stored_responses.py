@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from aiohttp.test_utils import TestClient
 from gateway import Headers, add, official, spent, token
-from scripted import Provider, reply
+from scripted import Provider, chunk, reply
 from scripted_formats import PROTOCOLS, replying
 from stored import (
     BACKGROUND,
@@ -234,6 +234,29 @@ async def test_cancel_keeps_the_text_and_closes_the_connection(
             await asyncio.sleep(0.01)
     assert (await hub.responses.cancel(id)).model_dump() == cancelled.model_dump()
     assert (await hub.responses.retrieve(id)).output_text == "你好"
+
+
+async def test_a_response_that_is_ended_keeps_only_the_calls_that_are_whole(
+    client: TestClient, admin: Headers, provider: Provider
+) -> None:
+    """Codex carries out a call, whatever its status."""
+    made = [("a", "f", '{"x":1}'), ("b", "f", '{"x":'), ("c", "patch", '{"input":"rm -rf /tm')]
+    calls = [
+        {"index": number, "id": id, "type": "function", "function": {"name": name, "arguments": given}}
+        for number, (id, name, given) in enumerate(made)
+    ]
+    parts = [chunk("So"), *[chunk(tool_calls=[call]) for call in calls]]
+    provider.script = lacking(provider.stream(parts, stall_after=len(parts)))
+    tools = [{"type": "function", "name": "f", "parameters": {}}, {"type": "custom", "name": "patch"}]
+    id = (await begun(client, admin, background=True, tools=tools))["id"]
+    shown = await until(client, admin, id, lambda found: len(found["output"]) == 4)
+    assert [item.get("call_id") for item in shown["output"]] == [None, "a", "b", "c"]
+    ended = await (await client.post(f"{PATH}/{id}/cancel", headers=admin)).json()
+    assert [(item.get("call_id"), item["status"]) for item in ended["output"]] == [
+        (None, "completed"),
+        ("a", "completed"),
+    ]
+    assert ended["output"][1]["arguments"] == '{"x":1}' and await got(client, admin, id) == ended
 
 
 async def test_only_a_background_response_can_be_cancelled(client: TestClient, admin: Headers) -> None:

@@ -10,6 +10,7 @@ from msgspec import Raw
 from chathub.formats.anthropic.blocks import is_object
 from chathub.formats.responses.custom_input import CustomInput
 from chathub.formats.responses.encode_items import EventWriter, GrowingText, OutputItem
+from chathub.formats.responses.open_calls import is_whole
 from chathub.formats.responses.tools import CLIENT, KnownTool
 from chathub.schemas.json import JsonObject
 
@@ -55,7 +56,7 @@ class FunctionCall(CallItem):
         self._growing.add(arguments)
 
     def is_whole(self) -> bool:
-        return self._may_be_whole() and is_object(self._growing.whole())
+        return self._may_be_whole() and is_whole(self._growing.whole())
 
     def end(self, status: str) -> Raw:
         if status == "completed" and not self._last:
@@ -101,7 +102,7 @@ class SearchCall(CallItem):
         self._text.write(arguments)
 
     def is_whole(self) -> bool:
-        return self._may_be_whole() and is_object(self._text.getvalue())
+        return self._may_be_whole() and is_whole(self._text.getvalue())
 
     def end(self, status: str) -> Raw:
         text, self.is_done = self._text.getvalue(), True
