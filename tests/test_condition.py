@@ -10,6 +10,7 @@ import shutil
 import signal
 import socket
 import sqlite3
+import threading
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, closing
 from pathlib import Path
@@ -18,7 +19,7 @@ from typing import Any
 import aiohttp
 import pytest
 from aiohttp.test_utils import TestClient
-from api.chats import Headers, add_model, chat, messages_of, stream
+from api.chats import Headers, add_model, chat, messages_of, stream, until
 from conftest import sign_in
 from crashes import within
 from processes import ChatHub
@@ -386,6 +387,8 @@ async def test_cancelled_check_closes_its_connection(config: Config) -> None:
         assert db.condition.state == "checking" and len(db._open) == usual
         await Monitor(db).check_once()
         assert db.condition.state == "ok"
+    # what was cancelled while it opened ends by itself, and must not outlive the event loop
+    await until(lambda: not any("connection_worker" in thread.name for thread in threading.enumerate()))
 
 
 async def test_new_database_is_never_an_empty_file(first_start_config: Config) -> None:

@@ -13,20 +13,16 @@ from msgspec.structs import replace
 from chathub.formats import large_json, sse
 from chathub.formats import loose_json as fields
 from chathub.formats.events import (
-    Attachment,
     Event,
     Failure,
     Finish,
-    Reasoning,
     Source,
-    Text,
-    ToolCallDelta,
     Usage,
 )
 from chathub.formats.failures import error_bodies
+from chathub.formats.output_notes import OutputNotes
 from chathub.formats.state_room import StateRoom
 from chathub.schemas.json import JsonObject
-from chathub.text import well_formed
 
 # codes of what is wrong with a stream
 CUT = "upstream_cut"
@@ -46,7 +42,7 @@ _ERRORS = ("error", sse.ERROR_FIELD)
 UNREADABLE_ERRORS = (msgspec.MsgspecError, ValueError, RecursionError)
 
 
-class StreamDecoder(ABC):
+class StreamDecoder(OutputNotes, ABC):
     """Decodes one streamed response: ``feed`` it every piece of the body, in order, then ``close`` it.
 
     The order of events, for all formats: ``Text``, ``Reasoning``, ``ToolCallDelta``, ``State`` and
@@ -70,13 +66,11 @@ class StreamDecoder(ABC):
     finish_words: ClassVar[Mapping[str, str]]
 
     def __init__(self, limit: int = sse.LIMIT) -> None:
+        super().__init__()
         self._parser = sse.Parser(limit)
         self._emptiness = sse.Emptiness(limit)
         self._streamed = True
         self._arrived = False  # any data at all
-        self._has_reasoning = False
-        self._has_answer = False  # some text, tool call or attachment
-        self._has_calls = False
         self._finish = ""  # the provider's word
         self._state_room = StateRoom()
         self._counts: dict[str, int] = {}  # the usage in the provider's words
@@ -219,34 +213,6 @@ class StreamDecoder(ABC):
     def _is_ours(self, name: str, text: str) -> bool:
         """Whether an event must be readable: the content of an event of another name may be anything."""
         return not name or text[0] in "{["
-
-    def _say(self, kind: type[Text] | type[Reasoning], text: object, events: list[Event]) -> str:
-        said = well_formed(fields.as_string(text))
-        if said:
-            self._note(kind)
-            events.append(kind(said))
-        return said
-
-    def _attach(self, attachment: Attachment, events: list[Event]) -> None:
-        self._has_answer = True
-        events.append(attachment)
-
-    def _note(self, kind: type[Text] | type[Reasoning]) -> None:
-        if kind is Text:
-            self._has_answer = True
-        else:
-            self._has_reasoning = True
-
-    def _call(self, index: int, call_id: str, name: str, arguments: str, events: list[Event]) -> None:
-        self._has_answer = self._has_calls = True
-        if call_id or name or arguments:
-            events.append(
-                ToolCallDelta(index, well_formed(call_id), well_formed(name), well_formed(arguments))
-            )
-
-    @property
-    def _has_output(self) -> bool:
-        return self._has_answer or self._has_reasoning
 
     @property
     def _is_finished(self) -> bool:

@@ -23,7 +23,7 @@ from chathub.formats.client_format import (
     counts_of_request,
 )
 from chathub.formats.client_request import ClientRequest
-from chathub.formats.events import Event, Failure, Usage, size_beside_text
+from chathub.formats.events import Event, Failure, size_beside_text
 from chathub.formats.messages import ChatRequest, Endpoint, Message
 from chathub.formats.own_tools import plain_parts
 from chathub.formats.passed_headers import passed_headers
@@ -37,12 +37,12 @@ from chathub.gateway.request import GatewayRequest
 from chathub.gateway.sink import Sink
 from chathub.gateway.thought_memory import ThoughtMemory
 from chathub.gateway.usage_meter import EventQueue, UsageMeter
+from chathub.gateway.whole_replies import read_whole
 from chathub.offload import Offload
 from chathub.providers.candidates import Candidate
 from chathub.upstream import http
-from chathub.upstream.client import AttemptFailed, Client
+from chathub.upstream.client import Client
 from chathub.upstream.failover import Trial
-from chathub.upstream.read_response import decoded, failure_in
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -158,14 +158,10 @@ class Exchange:
                 limit, settle = bounds.event, self._settle
                 return await pipe(response, first, self._sink, self._format, meter, limit, public, settle)
             limit = bounds.body if is_whole else http.LARGE_BOUNDS.body
-            body = await http.whole_body(response, limit, self._request.memory, first)
-            if isinstance(body, Failure):
-                return body
-            events = await decoded(self._format.decode_body, body, len(body))
-            if failure := failure_in(events):
-                meter.feed([event for event in events if isinstance(event, Usage)])
-                raise AttemptFailed(failure)
-        await self._send_whole(meter, body, events)
+            reply = await read_whole(response, first, self._format, meter, self._request.memory, limit)
+            if isinstance(reply, Failure):
+                return reply
+        await self._send_whole(meter, *reply)
         return None
 
     async def _send_whole(self, meter: UsageMeter, body: bytes, events: list[Event]) -> None:

@@ -8,7 +8,7 @@ from functools import partial
 import aiohttp
 
 from chathub.formats import sse
-from chathub.formats.events import Failure, Units, Usage
+from chathub.formats.events import Failure, Usage
 from chathub.formats.failures import error_bodies
 from chathub.formats.masking import StreamMask
 from chathub.formats.messages import Endpoint, UpstreamRequest
@@ -21,13 +21,13 @@ from chathub.gateway.piping import pipe, without_key
 from chathub.gateway.request import GatewayRequest
 from chathub.gateway.sink import DroppableSink
 from chathub.gateway.usage_meter import UsageMeter
+from chathub.gateway.whole_replies import read_whole
 from chathub.providers.candidates import Candidate
 from chathub.upstream import http
 from chathub.upstream.client import AttemptFailed, Client, Sending
 from chathub.upstream.failover import Trial
 from chathub.upstream.network_failures import TROUBLE, network_failure
 from chathub.upstream.payloads import WhenSent
-from chathub.upstream.read_response import decoded, failure_in
 
 # media types that go on to a program as they are: none that a browser would run
 _AUDIO = re.compile(r"audio/[\w.+-]+(?:\s*;\s*[\w-]+=[\w.+-]+)*", re.ASCII)
@@ -180,13 +180,10 @@ class MediaExchange:
         self, meter: MediaMeter, response: aiohttp.ClientResponse, first: bytes
     ) -> Failure | None:
         limit, memory = http.LARGE_BOUNDS.body, self._request.memory
-        body = await http.whole_body(response, limit, memory, first, may_grow=True)
-        if isinstance(body, Failure):
-            return body
-        events = await decoded(self._media.decode_body, body, len(body))
-        if failure := failure_in(events):
-            meter.feed([event for event in events if isinstance(event, Usage | Units)])
-            return failure
+        reply = await read_whole(response, first, self._media, meter, memory, limit, may_grow=True)
+        if isinstance(reply, Failure):
+            return reply
+        body, events = reply
         # a text counts where no usage is told
         meter.feed(events)
         self.body = without_key(body, meter)

@@ -12,7 +12,7 @@ from chathub.database.transaction import Transaction
 from chathub.errors import BadRequest
 from chathub.formats.urls import origin
 from chathub.providers import entries
-from chathub.providers.catalog import LOCAL, Catalog
+from chathub.providers.catalog import CHAT_TYPES, LOCAL, Catalog
 from chathub.providers.chat_model import ChatModel
 from chathub.providers.cooldowns import LONGEST_NAME, CallerCooldowns
 from chathub.providers.key_health import KeyHealth
@@ -72,37 +72,39 @@ class Availability:
             return reached[model.name]
 
         found = set[str]()
-        for embeddings, model_types in entries.TYPES.items():
+        for model_types in entries.KINDS:
             names = [row.model_name for row in self._catalog.active_rows(model_types)]
-            nodes = self._nodes(caller, names, is_reached, embeddings=embeddings)
+            nodes = self._nodes(caller, names, model_types, is_reached)
             sent = _spread(nodes)
             found.update(name for name in names if nodes[name].may_be_used and name in sent)
         return frozenset(found)
 
     def _nodes(
-        self, caller: Caller, names: Iterable[str], is_reached: Reached, *, embeddings: bool
+        self, caller: Caller, names: Iterable[str], model_types: tuple[str, ...], is_reached: Reached
     ) -> dict[str, _Node]:
         """The names, and all that they fall back on."""
         waiting, nodes = list(names), dict[str, _Node]()
         while waiting:
             name = waiting.pop()
             if name not in nodes:
-                nodes[name] = self._node(caller, name, is_reached, embeddings=embeddings)
+                nodes[name] = self._node(caller, name, model_types, is_reached)
                 waiting += nodes[name].behind
         return nodes
 
-    def _node(self, caller: Caller, name: str, is_reached: Reached, *, embeddings: bool) -> _Node:
+    def _node(self, caller: Caller, name: str, model_types: tuple[str, ...], is_reached: Reached) -> _Node:
         try:
             entry = self._catalog.entry(name)
-            choices = entries.models_of(self._catalog, entry, entries.TYPES[embeddings])
+            choices = entries.models_of(self._catalog, entry, model_types)
         except BadRequest:
             return _Node()
         may_be_used = entries.may_use(caller, entry)
+        # what is no chat is only forwarded
+        models = [each for _, each in choices if model_types == CHAT_TYPES or each.wire_format == "openai"]
         return _Node(
             may_be_used,
-            is_sent=may_be_used and any(is_reached(model) for _, model in choices),
+            is_sent=may_be_used and any(is_reached(model) for model in models),
             # vectors of different models cannot be compared
-            behind=() if embeddings else tuple(entries.fallback_names(entry, choices)),
+            behind=() if model_types == ("embedding",) else tuple(entries.fallback_names(entry, choices)),
         )
 
     def _usable(self, api_keys: Iterable[ReachableApiKey]) -> dict[int, list[ReachableApiKey]]:
@@ -132,7 +134,7 @@ class Availability:
         """Whether a request for a model, which is no alias's, would be sent to its provider."""
         if model.provider_slug == LOCAL or not model.needs_key:
             return True
-        needs_own = rights.has_cost_limit and not model.is_priced
+        needs_own = rights.has_cost_limit and not (model.is_priced or model.units.by_key)
         name = model.name[:LONGEST_NAME]
         return any(
             (api_key.user_id == caller.id or not needs_own)

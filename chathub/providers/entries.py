@@ -11,8 +11,8 @@ from chathub.providers.chat_model import ChatModel
 
 # the models that a name stands for
 Choices = Sequence[tuple[Choice, ChatModel]]
-# the types of models that take a request, by whether it is for embeddings
-TYPES = {False: CHAT_TYPES, True: ("embedding",)}
+# the types of models that take one kind of requests
+KINDS = (CHAT_TYPES, ("embedding",), ("image",), ("audio",), ("rerank",), ("moderation",))
 
 
 def models_of(catalog: Catalog, entry: Entry, model_types: tuple[str, ...]) -> Choices:

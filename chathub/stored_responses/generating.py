@@ -15,6 +15,7 @@ from chathub.database.database import Database
 from chathub.database.errors import DatabaseUnavailable
 from chathub.database.transaction import Transaction
 from chathub.errors import ChatHubError, Unavailable, UpstreamFailed
+from chathub.formats.responses.error_codes import error_code
 from chathub.formats.responses.head import ResponseHead
 from chathub.gateway.gateway import Gateway
 from chathub.gateway.request import GatewayRequest
@@ -176,10 +177,16 @@ class ResponseGenerator:
             await self._db.write_with_retry(_delete, response_id)
             run.fail(failure)
             return
-        ending = ending or Ending("failed", failure.reason)
+        ending = ending or _failed(failure)
         head = msgspec.json.decode(beginning.head.response(beginning.new.model, "in_progress"))
-        run.add(await self._db.write_with_retry(log.cut, response_id, ending.status, ending.reason, head))
+        run.add(await self._db.write_with_retry(log.cut, response_id, ending, head))
         run.is_over = True
+
+
+def _failed(failure: Failure) -> Ending:
+    """The end of a response that failed."""
+    code = failure.details.get("code") if isinstance(failure, ChatHubError) else None
+    return Ending("failed", failure.reason, error_code(failure.status, code))
 
 
 def _refusal(ending: Ending | None) -> ChatHubError:

@@ -19,6 +19,7 @@ from chathub.stored_responses.events import Batch, events_in, framed, response_i
 from chathub.stored_responses.output import Output, closed, ended
 from chathub.stored_responses.repeats import RequestKey
 from chathub.stored_responses.request import StoredItems
+from chathub.stored_responses.run import Ending
 
 # bytes of events in one block of an ended response
 _BLOCK = 256 * 1024
@@ -190,21 +191,21 @@ def response_of(tx: Transaction, stored: StoredResponse) -> JsonObject | Raw:
     return (ended_response if stored.has_ended else response_so_far)(tx, stored.id)
 
 
-def last_batch(response: JsonObject, number: int, status: str, reason: Reason) -> Batch:
+def last_batch(response: JsonObject, number: int, ending: Ending) -> Batch:
     """The event that ends a response before it is whole. The format has no event for one that was cancelled:
     it is incomplete, and its status says why."""
-    kind = "response.failed" if status == "failed" else "response.incomplete"
-    final = ended(response, status, "server_error", reason.text("en"))
+    kind = "response.failed" if ending.status == "failed" else "response.incomplete"
+    final = ended(response, ending.status, ending.code, ending.reason.text("en"))
     return Batch(number, number, framed({"type": kind, "response": final}, number))
 
 
-def cut(tx: Transaction, response_id: int, status: str, reason: Reason, head: JsonObject) -> Batch:
+def cut(tx: Transaction, response_id: int, ending: Ending, head: JsonObject) -> Batch:
     """End a response before it is whole, with its output so far; gives its last event. ``head`` is the
     response if no event has come yet."""
     rows = tx.all(tx.q.responses.find_last, response_id=response_id)
     number = rows[0].last + 1 if rows else 0
-    batch = last_batch(response_so_far(tx, response_id) or head, number, status, reason)
-    return end(tx, response_id, batch, status)
+    batch = last_batch(response_so_far(tx, response_id) or head, number, ending)
+    return end(tx, response_id, batch, ending.status)
 
 
 def recover(tx: Transaction) -> int:
@@ -221,7 +222,7 @@ def end_left(tx: Transaction, stored: StoredResponse) -> None:
     if found is None or found.has_ended:
         return
     if tx.all(tx.q.responses.find_last, response_id=stored.id):
-        cut(tx, stored.id, "failed", Reason("response_cut_off"), {})
+        cut(tx, stored.id, Ending("failed", Reason("response_cut_off")), {})
     else:
         # no client knows of it
         tx.run(tx.q.responses.delete_unless_continued, response_id=stored.id)

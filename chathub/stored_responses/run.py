@@ -14,10 +14,11 @@ _TAIL = 64 * 1024
 
 
 class Ending(NamedTuple):
-    """How a response is ended before it is whole."""
+    """How a response is ended before it is whole; ``code`` is that of its error if it failed."""
 
     status: str
     reason: Reason
+    code: str = "server_error"
 
 
 CANCELLED = Ending("cancelled", Reason("response_cancelled"))

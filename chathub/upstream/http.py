@@ -191,11 +191,12 @@ async def whole_body(
     first: bytes = b"",
     *,
     may_grow: bool = False,
+    received: bytearray | None = None,
 ) -> bytes | Failure:
     """The body of a 2xx response, of at most ``limit`` bytes, or the failure; ``first`` was read before;
-    ``may_grow``: one with media may have more. Some servers compress it although the request forbids
-    that."""
-    body = bytearray()
+    ``may_grow``: one with media may have more; ``received`` takes what comes, also before a failure. Some
+    servers compress it although the request forbids that."""
+    body = bytearray() if received is None else received
     try:
         while part := first or await response.content.readany():
             first = b""

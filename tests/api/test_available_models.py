@@ -71,7 +71,7 @@ async def test_own_api_key_makes_the_models_of_its_provider_available_to_its_use
     client: TestClient, shop: Provider, admin: Headers, user: Headers
 ) -> None:
     await save_key(client, user)
-    assert await available(client, user) == {"m", "n", "v"}
+    assert await available(client, user) == {"m", "n", "v", "i"}
     assert await available(client, admin) == await available(client) == set()
 
 
@@ -79,9 +79,9 @@ async def test_shared_api_key_makes_models_available_to_all_who_are_signed_in(
     client: TestClient, shop: Provider, admin: Headers, user: Headers
 ) -> None:
     key_id = await save_key(client, admin, shared=False)
-    assert (await available(client, admin), await available(client, user)) == ({"m", "n", "v"}, set())
+    assert (await available(client, admin), await available(client, user)) == ({"m", "n", "v", "i"}, set())
     await client.put(f"/api/apikeys/{key_id}", json={"shared": True}, headers=admin)
-    assert await available(client, user) == {"m", "n", "v"}
+    assert await available(client, user) == {"m", "n", "v", "i"}
     assert await available(client) == set()
 
 
@@ -137,7 +137,7 @@ async def test_cooling_api_key_leaves_its_models_available(
     await save_key(client, user)
     shop.script = shop.answer(429, {"error": {"message": "slow down"}}, {"Retry-After": "600"})
     assert await chat(client, user, "m") == 429
-    assert await available(client, user) == {"m", "n", "v"}
+    assert await available(client, user) == {"m", "n", "v", "i"}
 
 
 @pytest.mark.parametrize("owner", ["user", "admin"])
@@ -148,9 +148,9 @@ async def test_model_that_the_provider_refuses_to_all_api_keys_is_not_available(
     await save_key(client, who)
     shop.script = shop.answer(404, REFUSED)
     assert await chat(client, user, "m") in (404, 502)
-    assert await available(client, user) == {"n", "v"}
+    assert await available(client, user) == {"n", "v", "i"}
     await save_key(client, who, label="another")
-    assert await available(client, user) == {"m", "n", "v"}
+    assert await available(client, user) == {"m", "n", "v", "i"}
 
 
 async def test_model_that_falls_back_on_an_available_one_is_available(
@@ -183,10 +183,10 @@ async def test_model_without_a_price_is_available_to_limited_callers_by_their_ow
     await change(client, admin, "n", priced=True)
     limited = await token(client, user, opens_api=True, cost_limit=5)
     bearer = {"Authorization": f"Bearer {limited}"}
-    assert (await available(client, user), await available(client, bearer)) == ({"m", "n", "v"}, {"n"})
+    assert (await available(client, user), await available(client, bearer)) == ({"m", "n", "v", "i"}, {"n"})
     assert (await chat(client, bearer, "m"), await chat(client, bearer, "n")) == (403, 200)
     await save_key(client, user)
-    assert await available(client, bearer) == {"m", "n", "v"}
+    assert await available(client, bearer) == {"m", "n", "v", "i"}
 
 
 async def add_alias(client: TestClient, admin: Headers, name: str, *targets: str, **fields: Any) -> None:
@@ -214,10 +214,10 @@ async def test_alias_is_available_where_one_of_its_targets_is(
     key = await token(client, user, opens_api=True, allowed_models=["both", "locked", "falls"])
     assert await available(client, {"Authorization": f"Bearer {key}"}) == {"both", "falls"}
     await save_key(client, user)
-    assert await available(client, user) == free | {"m", "n", "v", "locked"}
+    assert await available(client, user) == free | {"m", "n", "v", "i", "locked"}
     await change(client, admin, "free", is_active=False)
     await change(client, admin, "both", is_active=False)
-    assert await available(client, user) == {"m", "n", "v", "locked", "falls", "deep"}
+    assert await available(client, user) == {"m", "n", "v", "i", "locked", "falls", "deep"}
 
 
 async def test_fallback_may_be_a_name_that_a_wildcard_matches_or_a_well_known_one(
@@ -266,7 +266,7 @@ async def test_key_with_a_base_url_of_its_own_is_usable_there(
     client: TestClient, shop: Provider, user: Headers
 ) -> None:
     await save_key(client, user, base_url="https://proxy.example.com/v1")
-    assert await available(client, user) == {"m", "n", "v"}
+    assert await available(client, user) == {"m", "n", "v", "i"}
 
 
 NAMES = [f"m{number}" for number in range(8)]
@@ -287,7 +287,7 @@ async def random_world(client: TestClient, admin: Headers, user: Headers, url: s
             admin,
             name,
             model_provider=f"p{rng.randrange(3)}",
-            model_type=rng.choice(["chat", "chat", "chat", "completion", "embedding", "image"]),
+            model_type=rng.choice(["chat", "chat", "chat", "completion", "embedding", "image", "moderation"]),
             is_active=rng.random() < 0.85,
             fallback_model=rng.choice([None, *NAMES, *ALIASES, "z-name", "nobody"]),
             **prices,
@@ -313,12 +313,20 @@ async def post_model(client: TestClient, admin: Headers, name: str, **fields: An
     assert response.status in (200, 400), await response.text()
 
 
+OTHER_PATHS = {
+    "embedding": ("/v1/embeddings", "input"),
+    "image": ("/v1/images/generations", "prompt"),
+    "moderation": ("/v1/moderations", "input"),
+}
+
+
 async def is_sent(client: TestClient, headers: Headers, row: dict[str, Any], provider: Provider) -> bool:
     """Whether a request for a model reaches its provider, or would once its API keys are not cooling."""
     before, path = len(provider.bodies), "/v1/chat/completions"
     body: dict[str, Any] = {"model": row["model_name"], "messages": [{"role": "user", "content": "hi"}]}
-    if row["model_type"] == "embedding":
-        path, body = "/v1/embeddings", {"model": row["model_name"], "input": "hi"}
+    if row["model_type"] in OTHER_PATHS:
+        path, field = OTHER_PATHS[row["model_type"]]
+        body = {"model": row["model_name"], field: "hi"}
     response = await client.post(path, json=body, headers=headers)
     return len(provider.bodies) > before or response.status == 429
 

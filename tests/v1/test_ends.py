@@ -179,6 +179,31 @@ async def test_whole_reply_with_an_error_inside_is_an_error(
     assert (row["end_reason"], row["prompt_tokens"]) == ("cut", 7)
 
 
+@pytest.mark.parametrize("kind", ["endless", "cut", "broken off"])
+@pytest.mark.parametrize("path", [CHAT, MESSAGES, "/v1/responses"])
+async def test_what_came_of_a_stream_that_was_requested_whole_and_has_no_end_is_charged(
+    client: TestClient, admin: Headers, provider: Provider, path: str, kind: str
+) -> None:
+    await add_model(client, admin, provider, "anthropic" if path == MESSAGES else "openai")
+    text = "one two three four five " * 20
+    if path == CHAT:
+        begun = [chunk(text)]
+    elif path == MESSAGES:
+        begun = streamed("anthropic", text)[:3]
+    else:
+        delta = {"type": "response.output_text.delta", "output_index": 0, "item_id": "i", "delta": text}
+        created = {"type": "response.created", "response": {"id": "r", "status": "in_progress"}}
+        begun = [data(created), data(delta)]
+    endless = [b": " + b"x" * 1_000_000 + b"\n\n"] * 40
+    parts = [*begun, *(endless if kind == "endless" else [])]
+    provider.script = provider.stream(parts, cut=kind == "cut")
+    body = ASKED if path != "/v1/responses" else {"model": "m", "input": "hi"}
+    async with asyncio.timeout(30), client.post(path, json=body, headers=admin) as response:
+        assert response.status == 502
+    (row,) = await ledger(client, admin)
+    assert row["end_reason"] == "cut" and 80 <= row["completion_tokens"] <= 200
+
+
 def blank(protocol: str, word: str | None, thought: str = "") -> list[bytes]:
     """A stream without any text."""
     if protocol == "anthropic":

@@ -21,12 +21,12 @@ from chathub.config import Config
 from chathub.database.rows.responses import StoredResponse
 from chathub.errors import ChatHubError
 from chathub.schemas.responses import ItemsPage
-from chathub.sentences import Reason
 from chathub.stored_responses import log
 from chathub.stored_responses.events import Batch, framed
 from chathub.stored_responses.repeats import RepeatedRequest, RequestKey
 from chathub.stored_responses.request import packed_items
 from chathub.stored_responses.responses import StoredResponses
+from chathub.stored_responses.run import CANCELLED
 
 ITEMS = [f"msg_{number}" for number in range(12)]
 KEYS = ["one", "two", "three"]
@@ -115,7 +115,7 @@ class World:
         """End a response before it is whole."""
         if known := self._running():
             head = {"id": known.public_id, "status": "in_progress", "output": []}
-            batch = await self.db.write(log.cut, known.id, "cancelled", Reason("response_cancelled"), head)
+            batch = await self.db.write(log.cut, known.id, CANCELLED, head)
             assert batch.first == batch.last == len(known.events)
             known.events.append(batch.data)
             known.has_ended = True

@@ -118,15 +118,46 @@ async def test_a_request_that_fails_before_its_reply_is_not_stored(
     assert storage(config.database)[0] == 0
 
 
+@pytest.mark.parametrize(
+    ("status", "error", "code"),
+    [
+        (400, {"message": "no", "code": "bad"}, "invalid_prompt"),
+        (400, {"message": "no", "code": "invalid_image_url"}, "invalid_image_url"),
+        (429, {"message": "slow down"}, "rate_limit_exceeded"),
+        # the key is ChatHub's
+        (401, {"message": "wrong key", "code": "invalid_api_key"}, "server_error"),
+        (500, {"message": "broken"}, "server_error"),
+    ],
+)
+@pytest.mark.parametrize("is_forwarded", [False, True])
 async def test_a_background_response_that_fails_says_so(
-    client: TestClient, admin: Headers, provider: Provider
+    client: TestClient,
+    admin: Headers,
+    provider: Provider,
+    status: int,
+    error: dict[str, str],
+    code: str,
+    is_forwarded: bool,
 ) -> None:
-    provider.script = provider.answer(400, {"error": {"message": "no", "code": "bad"}})
+    script = provider.answer(status, {"error": error})
+    provider.script = script if is_forwarded else lacking(script)
     queued = await begun(client, admin, background=True)
-    assert queued["status"] in ("queued", "in_progress") and queued["background"] is True
+    assert queued["background"] is True
     failed = await until(client, admin, queued["id"], lambda found: found["status"] == "failed")
-    assert failed["error"]["message"]
-    assert decoded(await events_of(client, admin, queued["id"]))[-1]["type"] == "response.failed"
+    assert failed["error"]["message"] and failed["error"]["code"] == code
+    events = decoded(await events_of(client, admin, queued["id"]))
+    assert [events[0]["type"], events[-1]["type"]] == ["response.created", "response.failed"]
+
+
+async def test_a_background_response_that_cannot_be_translated_says_so(
+    client: TestClient, admin: Headers
+) -> None:
+    bad = [
+        {"type": "message", "role": "user", "content": [{"type": "input_image", "image_url": "ftp://a/b"}]}
+    ]
+    queued = await begun(client, admin, background=True, input=bad)
+    failed = await until(client, admin, queued["id"], lambda found: found["status"] == "failed")
+    assert failed["error"]["code"] == "invalid_prompt" and failed["error"]["message"]
 
 
 # it goes on

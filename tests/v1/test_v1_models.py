@@ -21,8 +21,8 @@ async def models(client: TestClient, admin: Headers) -> list[str]:
     for place, name in enumerate(NAMES):
         lengths = {"context_window": 32_768, "max_tokens": 2048} if name == "c1" else {}
         await add(client, admin, unused_address(), name=name, sort_order=place, **lengths)
-    await add(client, admin, unused_address(), name="pictures", model_type="image")
     await add(client, admin, unused_address(), name="locked", provider="locked", needs_key=True)
+    await add(client, admin, unused_address(), name="pictures", provider="locked", model_type="image")
     return NAMES
 
 

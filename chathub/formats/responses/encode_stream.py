@@ -28,14 +28,13 @@ from chathub.formats.events import (
 from chathub.formats.named_events import Named
 from chathub.formats.responses.encode_items import EventWriter
 from chathub.formats.responses.encode_output import Output
+from chathub.formats.responses.error_codes import error_code
 from chathub.formats.responses.head import ResponseHead
 from chathub.formats.responses.tools import ToolNames
 from chathub.schemas.json import JsonObject
 
 # the reasons for which a response ends early
 _INCOMPLETE = {"length": "max_output_tokens", "content_filter": "content_filter"}
-# the codes of a failure that clients know
-_CODES = frozenset({"server_error", "rate_limit_exceeded", "invalid_prompt"})
 
 
 def _run(event: Event) -> tuple[type[Event], bool]:
@@ -123,19 +122,12 @@ class Encoder:
         self._failed = True
         items = self._output.fail()
         usage = None if self._usage is None else _tokens(self._usage)
-        error = _error(failure)
+        error = {"code": error_code(failure.status, failure.code), "message": failure.message}
         self._end(self._head.response(self._model, "failed", items, usage=usage, error=error), "failed")
 
     def _end(self, response: Raw, status: str) -> None:
         self.response = response
         self._output.writer.send(f"response.{status}", {"response": response})
-
-
-def _error(failure: Failure) -> JsonObject:
-    code = failure.code if failure.code in _CODES else None
-    if code is None:
-        code = "rate_limit_exceeded" if failure.status == 429 else "server_error"
-    return {"code": code, "message": failure.message}
 
 
 def _tokens(usage: Usage) -> JsonObject:

@@ -6,6 +6,7 @@ import time
 from chathub.formats.events import Failure
 from chathub.formats.named_events import framed
 from chathub.formats.responses.decode_stream import Decoder
+from chathub.formats.responses.error_codes import error_code
 from chathub.formats.stream_decoder import StreamDecoder
 from chathub.schemas.json import JsonObject
 
@@ -18,15 +19,13 @@ _REQUIRED: JsonObject = {
     "tool_choice": "auto",
     "tools": [],
 }
-# the codes that clients know, by our status
-_CODES = {400: "invalid_prompt", 429: "rate_limit_exceeded"}
 
 
 def failed_event(failure: Failure, decoder: StreamDecoder) -> bytes:
     """``response.failed``, of the response that the stream began with, and with the number that follows."""
     head = decoder.head if isinstance(decoder, Decoder) else {}
     number = decoder.number if isinstance(decoder, Decoder) else -1
-    error = {"code": _CODES.get(failure.status, "server_error"), "message": failure.message}
+    error = {"code": error_code(failure.status, failure.code), "message": failure.message}
     response: JsonObject = {"id": "", "created_at": int(time.time()), **_REQUIRED, **head}
     response |= {"status": "failed", "error": error, "output": [], "usage": None}
     event = {"type": _NAME, "sequence_number": number + 1, "response": response}
