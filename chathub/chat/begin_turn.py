@@ -67,6 +67,7 @@ def begin_turn(tx: Transaction, new_turn: NewTurn, unstored: Unstored, ended: Se
         is_first=parent_id is None,
         refusal=decision.refusal,
         budget=decision.budget,
+        is_limited=state.has_cost_budget,
     )
     return _reserve(tx, new_turn, turn, decision) if decision.reservation else turn
 

@@ -135,7 +135,8 @@ class Turn(Struct, frozen=True):
 
     ``reservation_id`` is the reservation of what it may use (0: none), ``reply_cap`` the cap on the reply's
     length in tokens (None: no cap), ``reply_tokens`` the length that is reserved. If the turn was refused,
-    ``refusal`` says why, and ``budget`` is the budget that is used up.
+    ``refusal`` says why, and ``budget`` is the budget that is used up. ``is_limited``: its user has a cost
+    budget.
     """
 
     conversation_id: int
@@ -152,6 +153,7 @@ class Turn(Struct, frozen=True):
     reply_tokens: int = 0
     refusal: FinalStatus | None = None
     budget: Budget | None = None
+    is_limited: bool = False
 
     def without_texts(self) -> "Turn":
         """The part of the turn that is needed after its end."""

@@ -10,6 +10,7 @@ from msgspec import Raw
 
 from chathub.formats.client_request import TOOLS, refuse
 from chathub.formats.loose_json import as_object, as_string
+from chathub.formats.plain_fields import OPENAI
 from chathub.formats.raw_json import ABSENT, first_of, is_null, items, joined, raw, value_of
 from chathub.schemas.json import JsonObject
 
@@ -53,6 +54,12 @@ def with_own_tools(fields: Mapping[str, Raw]) -> dict[str, Raw]:
     if isinstance(choice, dict) and not _is_choice_of(choice, own):
         del kept["tool_choice"]
     return kept
+
+
+def plain_parts(tools: list[JsonObject], extra: JsonObject) -> tuple[list[JsonObject], JsonObject]:
+    """The tools and further fields of a request to be translated that cost nothing but their tokens."""
+    own = [tool for tool in tools if is_own(tool)]
+    return own, {name: value for name, value in extra.items() if name in OPENAI}
 
 
 def items_of(value: Raw, place: str, most: int) -> list[Raw]:

@@ -5,10 +5,10 @@ nobody knows before. So a limited caller's request keeps the fields that are kno
 """
 
 _TOOLS = "tools tool_choice parallel_tool_calls functions function_call"
-_OF_REQUEST = """model messages system prompt suffix input instructions stream stream_options n
-    best_of echo user metadata store session_id request_id user_id safety_identifier
+_OF_REQUEST = """model messages system suffix input instructions stream stream_options
+    echo user metadata store session_id request_id user_id safety_identifier
     prompt_cache_key prompt_cache_retention cache_control cache_prompt prediction usage transforms"""
-_LENGTHS = "max_tokens max_completion_tokens max_output_tokens min_tokens ignore_eos"
+_LEAST = "min_tokens ignore_eos"
 _SAMPLING = """temperature top_p top_k top_a min_p typical_p tfs_z seed random_seed do_sample stop
     stop_token_ids stop_sequences presence_penalty frequency_penalty repetition_penalty
     repeat_penalty repeat_last_n length_penalty no_repeat_ngram_size logit_bias bad_words mirostat
@@ -33,8 +33,10 @@ def _names(*groups: str) -> frozenset[str]:
     return frozenset(" ".join(groups).split())
 
 
-# of Chat Completions and completions
-OPENAI = _names(_TOOLS, _OF_REQUEST, _LENGTHS, _SAMPLING, _FORM, _THINKING)
-RESPONSES = OPENAI | _names(_OF_RESPONSES)
-# Anthropic's, and those of servers that have its format besides OpenAI's
-ANTHROPIC = OPENAI | _names(_OF_ANTHROPIC)
+# without what multiplies a reply or says its length: each path has its own such fields, and reserves them
+_COMMON = _names(_TOOLS, _OF_REQUEST, _LEAST, _SAMPLING, _FORM, _THINKING)
+OPENAI = _COMMON | _names("n max_tokens max_completion_tokens")
+COMPLETIONS = _COMMON | _names("prompt n best_of max_tokens")
+RESPONSES = _COMMON | _names(_OF_RESPONSES, "max_output_tokens")
+# with those of OpenAI's for the servers that have both formats
+ANTHROPIC = _COMMON | _names(_OF_ANTHROPIC, "max_tokens")

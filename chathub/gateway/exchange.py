@@ -25,9 +25,8 @@ from chathub.formats.client_format import (
 from chathub.formats.client_request import ClientRequest
 from chathub.formats.events import Event, Failure, size_beside_text
 from chathub.formats.messages import ChatRequest, Endpoint, Message
-from chathub.formats.own_tools import is_own
+from chathub.formats.own_tools import plain_parts
 from chathub.formats.passed_headers import passed_headers
-from chathub.formats.plain_fields import OPENAI
 from chathub.formats.reasoning.effort import lowered, smaller_budgets
 from chathub.gateway.event_splitter import EventSplitter
 from chathub.gateway.failures import public_failure, without_secrets
@@ -243,8 +242,7 @@ class Exchange:
             params, extra = lowered(params, cap), smaller_budgets(extra, cap)
         tools = request.tools
         if not self._request.takes_extras(model):
-            tools = [tool for tool in tools if is_own(tool)]
-            extra = {name: value for name, value in extra.items() if name in OPENAI}
+            tools, extra = plain_parts(tools, extra)
         return ChatRequest(
             "",
             model.upstream_name,

@@ -27,6 +27,7 @@ from chathub.formats.events import Failure
 from chathub.formats.failures.sentences import reason_for
 from chathub.formats.failures.table import meaning_of
 from chathub.formats.messages import ChatRequest
+from chathub.formats.own_tools import is_own
 from chathub.formats.prompt_counts import PromptCounts, counts_of_prompt
 from chathub.limits.request_memory import BodiesFull, RequestBody, TooManyBodies
 from chathub.providers.candidates import Candidate, Candidates
@@ -226,6 +227,8 @@ def request_for(
     model: ChatModel, options: Options, turn: Turn, user_id: int, tokens_of: Callable[[PromptCounts], int]
 ) -> ChatRequest:
     """The request to the provider without its endpoint."""
+    # the provider's own tools have prices that no budget knows
+    takes_all = model.allow_extras or not turn.is_limited
     params = options.parameters()
     if cap := reply_cap(params.get("max_tokens"), turn.reply_cap, model.max_tokens):
         params["max_tokens"] = cap
@@ -244,7 +247,7 @@ def request_for(
         messages,
         stream=model.supports_streaming,
         params=params,
-        tools=options.tools or [],
+        tools=[tool for tool in options.tools or [] if takes_all or is_own(tool)],
         tool_choice=options.tool_choice,
         caller_id=user_id,
     )

@@ -211,6 +211,8 @@ PAID_FIELDS = {
     "fallback_credit_token": "t",
     "billing_policy": {},
     "compaction": {},
+    "n": 9,
+    "max_completion_tokens": 99_999,
     "new_next_year": True,
     "context_management": {"edits": [{"type": "compact_20260112"}]},
 }
@@ -276,7 +278,7 @@ async def test_tools_of_the_provider_in_chat_completions_are_not_for_a_limited_c
     provider.script = provider.answer(200, whole(protocol, "ok"))
     who = await caller(client, admin, user, "user with money")
     paid = {"openai": {"type": "web_search"}, "anthropic": SEARCH, "gemini": {"google_search": {}}}[protocol]
-    more = {"search_parameters": {"mode": "on"}, "enable_search": True, "new_next_year": 1}
+    more = {"search_parameters": {"mode": "on"}, "enable_search": True, "best_of": 5, "new_next_year": 1}
     body = ASKED | more | {"tools": [FUNCTION, paid], "min_p": 0.1}
     async with client.post(CHAT, json=body, headers=who) as response:
         assert response.status == 200, await response.text()
@@ -301,7 +303,7 @@ async def test_completion_of_a_limited_caller_keeps_known_fields_only(
     provider.script = provider.answer(200, told)
     who = await caller(client, admin, user, "token for models")
     asked = {"model": "m", "prompt": "hi", "max_tokens": 9, "n": 2, "best_of": 3, "min_p": 0.1}
-    more = EXTRAS | {"new_next_year": 1}
+    more = EXTRAS | {"max_completion_tokens": 99_999, "new_next_year": 1}
     async with client.post("/v1/completions", json=asked | more, headers=who) as response:
         assert response.status == 200, await response.text()
     assert sent(provider) == asked

@@ -28,8 +28,6 @@ _CLIENTS_TOOLS = frozenset(
         *("computer", "computer_use_preview"),
     }
 )
-# a prompt that is stored at the provider may have tools of its own
-_STORED_PROMPT = frozenset({"prompt"})
 # choices of tools that name one, or some
 _CHOICES = frozenset({"function", "custom", "allowed_tools"})
 # tools of one list: no provider takes more
@@ -56,7 +54,7 @@ def without_extras(fields: Mapping[str, Raw]) -> dict[str, Raw]:
     Raises:
         BadRequest: a list is too long to be looked at.
     """
-    kept = plain(fields, RESPONSES - _STORED_PROMPT)
+    kept = plain(fields, RESPONSES)
     if "tools" in kept:
         kept["tools"] = _own_tools(kept["tools"], "tools", _DEEPEST)
     if "input" in kept:

@@ -16,9 +16,10 @@ from chathub.formats.messages import ChatRequest, Endpoint, UpstreamRequest
 from chathub.formats.openai.decode_embeddings import only_token_ids
 from chathub.formats.openai.decode_request import decode_fields, decode_head
 from chathub.formats.openai.decode_stream import Decoder
-from chathub.formats.openai.forward import described, with_length, with_quirks, without_extras
+from chathub.formats.openai.forward import described, with_length, with_quirks
 from chathub.formats.openai.media.request import MediaRequest
 from chathub.formats.openai.media.stream import as_array
+from chathub.formats.plain_fields import COMPLETIONS
 from chathub.formats.prompt_counts import counts_of_body, counts_of_unreadable
 from chathub.formats.quirks.table import Quirks
 from chathub.formats.stream_decoder import StreamDecoder
@@ -94,7 +95,7 @@ class CompletionRequest(MediaRequest):
         return self._head.max_tokens
 
     def body(self, model: str, *, takes_extras: bool) -> bytes:
-        fields = self._fields if takes_extras else without_extras(self._fields)
+        fields = self._fields if takes_extras else forwarding.plain(self._fields, COMPLETIONS)
         return forwarding.adapted(fields, model)
 
     def described(self) -> ChatRequest:
@@ -103,7 +104,7 @@ class CompletionRequest(MediaRequest):
     def upstream(
         self, endpoint: Endpoint, model: str, quirks: Quirks, *, takes_extras: bool, cap: int | None = None
     ) -> UpstreamRequest:
-        fields = self._fields if takes_extras else without_extras(self._fields)
+        fields = self._fields if takes_extras else forwarding.plain(self._fields, COMPLETIONS)
         if cap is not None:
             fields = with_length(fields, ("max_tokens",), self._head.max_tokens, cap)
         # the length has one name, and nothing thinks
