@@ -87,11 +87,9 @@ class Proxies:
             is_unset = endpoint.proxy_url is None and not self._settings.sources
             is_far = "." in host and not _is_private(literal_address(url))
             return Way(host, may_need_proxy=is_unset and is_far)
-        is_nearby = await self._is_nearby(host, url)
-        if endpoint.proxy_url is None and "." not in host and literal_address(url) is None:
-            # such as a container that does not run now; a proxy that knows the name is set at the provider
-            is_nearby = True
-        return Way(host) if is_nearby else Way(host, proxy)
+        # such as a container that does not run now; a proxy that knows the name is set at the provider
+        is_short = endpoint.proxy_url is None and "." not in host and literal_address(url) is None
+        return Way(host) if is_short or await self._is_nearby(host, url) else Way(host, proxy)
 
     async def _is_nearby(self, host: str, url: str) -> bool:
         """Whether a host is in the own network: all its addresses are private ones. A name that is not known
