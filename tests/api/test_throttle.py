@@ -504,7 +504,8 @@ async def test_guess_whose_client_disconnected_is_counted(client: TestClient, co
     with slow_passwords(client) as passwords:
         for number in range(1, 6):
             guess = asyncio.create_task(login(client, "admin", "wrong"))
-            await settled([guess], passwords)
+            # before that no password would be compared; those of the earlier guesses are in line too
+            await until(lambda number=number: passwords._pool._work_queue.qsize() == number, 30)
             guess.cancel()
             counted = [(number,)]
             await until(lambda counted=counted: rows(config, COUNTED) == counted, 30)
