@@ -41,7 +41,7 @@ from chathub.gateway.whole_replies import read_whole
 from chathub.offload import Offload
 from chathub.providers.candidates import Candidate
 from chathub.upstream import http
-from chathub.upstream.client import Client
+from chathub.upstream.client import AttemptFailed, Client
 from chathub.upstream.failover import Trial
 
 P = ParamSpec("P")
@@ -160,7 +160,7 @@ class Exchange:
             limit = bounds.body if is_whole else http.LARGE_BOUNDS.body
             reply = await read_whole(response, first, self._format, meter, self._request.memory, limit)
             if isinstance(reply, Failure):
-                return reply
+                raise AttemptFailed(reply)
         await self._send_whole(meter, *reply)
         return None
 
