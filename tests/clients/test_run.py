@@ -32,6 +32,12 @@ def hanging(program: Path, told: Path) -> None:
     program.chmod(0o755)
 
 
+def heed_signals() -> None:
+    """Do not pass on that the tests ignore a signal, as programs in the background of a shell do."""
+    for number in SIGNALS:
+        signal.signal(number, signal.SIG_DFL)
+
+
 @asynccontextmanager
 async def running(folder: Path, *flags: str) -> AsyncIterator[asyncio.subprocess.Process]:
     """The runner, with programs and files in the folder."""
@@ -46,6 +52,7 @@ async def running(folder: Path, *flags: str) -> AsyncIterator[asyncio.subprocess
         env=os.environ | environment,
         stdout=asyncio.subprocess.DEVNULL,
         start_new_session=True,
+        preexec_fn=heed_signals,
     )
     try:
         yield process
