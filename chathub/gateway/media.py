@@ -1,5 +1,5 @@
-"""Media for programs, forwarded to providers of OpenAI's format: speech as it is generated, transcripts and
-edited images whole or as events."""
+"""Requests of programs that are only forwarded, to providers of OpenAI's format: vectors, completions,
+images, transcripts, ranks and moderations whole or as events, speech as it is generated."""
 
 import re
 from contextlib import AbstractAsyncContextManager

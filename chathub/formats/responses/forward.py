@@ -33,7 +33,6 @@ _ENCRYPTED = "reasoning.encrypted_content"
 # bytes of a field that is read to learn from a refusal
 _SHORT = 64 * 1024
 
-
 _any = msgspec.json.Decoder(Any)
 _texts = msgspec.json.Decoder(list[str])
 

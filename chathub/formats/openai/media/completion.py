@@ -29,7 +29,6 @@ from chathub.schemas.readable import readable
 
 _MOST_PROMPTS, _MOST_REPLIES = 2_048, 128
 
-
 # what a list of tokens consists of
 _TOKENS = b"0123456789, \t\r\n"
 
