@@ -117,10 +117,6 @@ class ImageEditRequest(MediaRequest):
         sent = sum(_sent(fields[name], name) for name in _SENT if name in fields)
         return cls(fields, head, number, sent)
 
-    @property
-    def sent(self) -> Units:
-        return self.most
-
     def body(self, model: str, *, takes_extras: bool) -> bytes | FormBody:
         if isinstance(self._source, Form):
             return self._source.body(model, takes_extras=takes_extras)
