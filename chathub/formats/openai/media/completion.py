@@ -9,7 +9,7 @@ from msgspec.structs import replace
 
 from chathub.formats import forwarding, large_json
 from chathub.formats import loose_json as loose
-from chathub.formats.client_request import count_items, decode, refuse, whole_number
+from chathub.formats.client_request import count_items, decode, number_in_range
 from chathub.formats.events import Event, Text, Usage
 from chathub.formats.failures import error_bodies
 from chathub.formats.messages import ChatRequest, Endpoint, UpstreamRequest
@@ -82,7 +82,9 @@ class CompletionRequest(JsonRequest):
         more = decode(_decode_head, body)
         self.model, self.streams = self._head.model, self._head.stream
         self.strips_usage = self.streams and not self._head.include_usage
-        self.choices = _prompts(more.prompt) * max(self._head.choices, _best_of(more.best_of))
+        self.choices = _prompts(more.prompt) * max(
+            self._head.choices, number_in_range("best_of", more.best_of, _MOST_REPLIES)
+        )
         given = only_token_ids(self._fields.get("prompt", Raw(b"")))
         self._count_prompt(body, given)
 
@@ -124,10 +126,3 @@ def _prompts(prompt: Raw) -> int:
     if not sent.startswith(b"[") or sent.translate(None, _TOKENS) == b"[]":
         return 1
     return count_items(prompt, _MOST_PROMPTS, "prompt")
-
-
-def _best_of(given: Any) -> int:
-    number = 1 if given is None else whole_number(given)
-    if number is None or number > _MOST_REPLIES:
-        refuse("best_of", "field_out_of_range", least=1, most=_MOST_REPLIES)
-    return number
