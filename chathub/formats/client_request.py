@@ -70,6 +70,19 @@ def whole_number(value: Any) -> int | None:
     return int(value) if known and value == value // 1 and value < 10**12 else None
 
 
+def number_in_range(param: str, value: Any, most: int) -> int:
+    """A number from 1 to ``most``; 1 where there is none. Any other value is refused, for a provider may read
+    it as a number.
+
+    Raises:
+        BadRequest: it is none of these.
+    """
+    number = 1 if value is None else whole_number(value)
+    if number is None or number > most:
+        refuse(param, "field_out_of_range", least=1, most=most)
+    return number
+
+
 def refuse(param: str, code: str, **params: Param) -> NoReturn:
     """Refuse a request for one of its fields.
 

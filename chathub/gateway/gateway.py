@@ -117,21 +117,24 @@ class Gateway:
         self, exchange: Exchange, request: GatewayRequest, client_format: ClientFormat, sink: Sink
     ) -> bytes | None:
         """The body of the reply, or None if it went to the sink."""
-        failure = await self._try(exchange, request)
+        try:
+            failure = await self._try(exchange.prepare, request)
+        finally:
+            await exchange.count_prompts()
         if failure is not None and not sink.has_ended:
             await request.settle()
             await _send_failure(failure, exchange.candidate, request.endpoint, client_format, sink)
         return exchange.body
 
-    async def _try(self, exchange: Exchange, request: GatewayRequest) -> Failure | None:
+    async def _try(
+        self, prepare: Callable[[Candidate], Awaitable[failover.Trial]], request: GatewayRequest
+    ) -> Failure | None:
         report = self._key_reports.for_request(request.user_id, request.candidates)
         try:
             async with asyncio.timeout(self._config.reply_seconds):
-                return await failover.run(request.candidates.in_order, exchange.prepare, report)
+                return await failover.run(request.candidates.in_order, prepare, report)
         except TimeoutError:
             return Failure.found("reply_took_too_long", kind="timeout")
-        finally:
-            await exchange.count_prompts()
 
     async def count_tokens(
         self, caller: Caller, client_format: ClientFormat, headers: Mapping[str, str]
@@ -179,12 +182,7 @@ class Gateway:
     async def _transferred(
         self, exchange: MediaExchange, request: GatewayRequest, sink: DroppableSink
     ) -> MediaExchange:
-        report = self._key_reports.for_request(request.user_id, request.candidates)
-        try:
-            async with asyncio.timeout(self._config.reply_seconds):
-                failure = await failover.run(request.candidates.in_order, exchange.prepare, report)
-        except TimeoutError:
-            failure = Failure.found("reply_took_too_long", kind="timeout")
+        failure = await self._try(exchange.prepare, request)
         if failure is not None and not sink.has_begun:
             raise error_for(failure, exchange.candidate, request.endpoint)
         if failure is not None and not sink.has_ended:

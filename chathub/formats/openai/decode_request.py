@@ -24,6 +24,7 @@ from chathub.formats.client_request import (
     decode,
     fields_besides,
     messages_of,
+    number_in_range,
     refuse,
     whole_number,
 )
@@ -171,18 +172,10 @@ def decode_head(body: bytes) -> Head:
         _include_usage(head),
         max_tokens=min(lengths.values(), default=None),
         length_fields=tuple(name for name in _LENGTHS if getattr(head, name) is not None),
-        choices=_choices(head.n),
+        choices=number_in_range("n", head.n, _MOST_CHOICES),
         has_stream_options=head.stream_options is not None,
         requests_media=any(word in bytes(head.modalities) for word in (b'"image"', b'"audio"')),
     )
-
-
-def _choices(n: Any) -> int:
-    """The number of replies. Any other value is refused, for a provider may read it as a number."""
-    number = 1 if n is None else whole_number(n)
-    if number is None or number > _MOST_CHOICES:
-        refuse("n", "field_out_of_range", least=1, most=_MOST_CHOICES)
-    return number
 
 
 def _include_usage(head: _Head) -> bool:

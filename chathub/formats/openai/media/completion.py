@@ -7,9 +7,9 @@ import msgspec
 from msgspec import Raw, Struct
 from msgspec.structs import replace
 
-from chathub.formats import estimates, forwarding, large_json
+from chathub.formats import forwarding, large_json
 from chathub.formats import loose_json as loose
-from chathub.formats.client_request import count_items, decode, refuse, whole_number
+from chathub.formats.client_request import count_items, decode, number_in_range
 from chathub.formats.events import Event, Text, Usage
 from chathub.formats.failures import error_bodies
 from chathub.formats.messages import ChatRequest, Endpoint, UpstreamRequest
@@ -17,10 +17,9 @@ from chathub.formats.openai.decode_embeddings import only_token_ids
 from chathub.formats.openai.decode_request import decode_fields, decode_head
 from chathub.formats.openai.decode_stream import Decoder
 from chathub.formats.openai.forward import described, with_length, with_quirks
-from chathub.formats.openai.media.request import MediaRequest
+from chathub.formats.openai.media.request import JsonRequest
 from chathub.formats.openai.media.stream import as_array
 from chathub.formats.plain_fields import COMPLETIONS
-from chathub.formats.prompt_counts import counts_of_body, counts_of_unreadable
 from chathub.formats.quirks.table import Quirks
 from chathub.formats.stream_decoder import StreamDecoder
 from chathub.formats.urls import url_of
@@ -67,7 +66,7 @@ class TextDecoder(StreamDecoder):
         return loose.read_usage(self._counts)
 
 
-class CompletionRequest(MediaRequest):
+class CompletionRequest(JsonRequest):
     """Every prompt of a list gets ``n`` replies, out of ``best_of`` that are made."""
 
     kind = "text"
@@ -83,11 +82,11 @@ class CompletionRequest(MediaRequest):
         more = decode(_decode_head, body)
         self.model, self.streams = self._head.model, self._head.stream
         self.strips_usage = self.streams and not self._head.include_usage
-        self.choices = _prompts(more.prompt) * max(self._head.choices, _best_of(more.best_of))
+        self.choices = _prompts(more.prompt) * max(
+            self._head.choices, number_in_range("best_of", more.best_of, _MOST_REPLIES)
+        )
         given = only_token_ids(self._fields.get("prompt", Raw(b"")))
-        counts = counts_of_body(body) or counts_of_unreadable(body)
-        self.prompt = estimates.expected(counts) if given is None else given
-        self.most_prompt = estimates.longest(counts) if given is None else given
+        self._count_prompt(body, given)
 
     @property
     def requested(self) -> int | None:
@@ -127,10 +126,3 @@ def _prompts(prompt: Raw) -> int:
     if not sent.startswith(b"[") or sent.translate(None, _TOKENS) == b"[]":
         return 1
     return count_items(prompt, _MOST_PROMPTS, "prompt")
-
-
-def _best_of(given: Any) -> int:
-    number = 1 if given is None else whole_number(given)
-    if number is None or number > _MOST_REPLIES:
-        refuse("best_of", "field_out_of_range", least=1, most=_MOST_REPLIES)
-    return number

@@ -3,16 +3,14 @@
 from msgspec import Raw
 
 from chathub.errors import BadRequest
-from chathub.formats import estimates, forwarding
 from chathub.formats.events import Event
 from chathub.formats.openai.decode_embeddings import decode_embedding_usage, only_token_ids
 from chathub.formats.openai.decode_request import decode_fields, decode_head
-from chathub.formats.openai.media.request import MediaRequest
-from chathub.formats.prompt_counts import counts_of_body, counts_of_unreadable
+from chathub.formats.openai.media.request import JsonRequest
 from chathub.schemas.readable import readable
 
 
-class EmbeddingRequest(MediaRequest):
+class EmbeddingRequest(JsonRequest):
     """A client may have split its texts into tokens itself."""
 
     kind = "embedding"
@@ -27,17 +25,11 @@ class EmbeddingRequest(MediaRequest):
         self._fields = decode_fields(body)
         self.model = decode_head(body).model
         given = only_token_ids(self._fields.get("input", Raw(b"")))
-        counts = counts_of_body(body) or counts_of_unreadable(body)
-        self.prompt = estimates.expected(counts) if given is None else given
-        self.most_prompt = estimates.longest(counts) if given is None else given
+        self._count_prompt(body, given)
 
     @property
     def unsupported(self) -> BadRequest:
         return BadRequest("embeddings_unsupported", model=self.model)
-
-    def body(self, model: str, *, takes_extras: bool) -> bytes:
-        fields = self._fields if takes_extras else forwarding.without_extras(self._fields)
-        return forwarding.adapted(fields, model)
 
     def decode_body(self, body: bytes) -> list[Event]:
         return [decode_embedding_usage(body)]

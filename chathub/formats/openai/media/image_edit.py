@@ -14,7 +14,7 @@ from msgspec import Raw, Struct
 from chathub.formats import estimates, forwarding
 from chathub.formats import loose_json as loose
 from chathub.formats.body_fields import Known, fields_of
-from chathub.formats.client_request import count_items, decode, refuse, whole_number
+from chathub.formats.client_request import count_items, decode, number_in_range
 from chathub.formats.events import Units
 from chathub.formats.forms.encode import FormBody
 from chathub.formats.forms.form import Form, as_number, is_true
@@ -109,17 +109,13 @@ class ImageEditRequest(MediaRequest):
         """
         body = readable(body)
         fields, head = fields_of(body, _KNOWN), decode(_decode_head, body)
-        number = max(_number(name, getattr(head, name), _MOST_IMAGES) for name in _NUMBERS)
+        number = max(number_in_range(name, getattr(head, name), _MOST_IMAGES) for name in _NUMBERS)
         if head.sequential_image_generation not in (None, "disabled"):
             options = loose.as_object(head.sequential_image_generation_options)
             given = options.get("max_images", _MOST_OF_GROUP)
-            number = max(number, _number(f"{_GROUP_OPTIONS}.max_images", given, _MOST_OF_GROUP))
+            number = max(number, number_in_range(f"{_GROUP_OPTIONS}.max_images", given, _MOST_OF_GROUP))
         sent = sum(_sent(fields[name], name) for name in _SENT if name in fields)
         return cls(fields, head, number, sent)
-
-    @property
-    def sent(self) -> Units:
-        return self.most
 
     def body(self, model: str, *, takes_extras: bool) -> bytes | FormBody:
         if isinstance(self._source, Form):
@@ -154,13 +150,6 @@ class ImageGenerationRequest(ImageEditRequest):
 
     path = "/images/generations"
     last_event = b"image_generation.completed"
-
-
-def _number(name: str, given: Any, most: int) -> int:
-    number = 1 if given is None else whole_number(given)
-    if number is None or number > most:
-        refuse(name, "field_out_of_range", least=1, most=most)
-    return number
 
 
 def _sent(raw: Raw, name: str) -> int:

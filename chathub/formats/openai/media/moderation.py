@@ -3,11 +3,9 @@
 import msgspec
 from msgspec import Struct
 
-from chathub.formats import estimates, forwarding
 from chathub.formats.body_fields import Known, fields_of
 from chathub.formats.client_request import decode
-from chathub.formats.openai.media.request import MediaRequest, checked_model
-from chathub.formats.prompt_counts import counts_of_body, counts_of_unreadable
+from chathub.formats.openai.media.request import JsonRequest, checked_model
 from chathub.schemas.readable import readable
 
 _KNOWN = Known("model", "input")
@@ -22,7 +20,7 @@ class _Head(Struct):
 _decode_head = msgspec.json.Decoder(_Head).decode
 
 
-class ModerationRequest(MediaRequest):
+class ModerationRequest(JsonRequest):
     """What to judge is a text, several texts, or parts with images."""
 
     kind = "moderation"
@@ -34,9 +32,4 @@ class ModerationRequest(MediaRequest):
         body = readable(body)
         self._fields, head = fields_of(body, _KNOWN), decode(_decode_head, body)
         self.model = checked_model(head.model or _DEFAULT)
-        counts = counts_of_body(body) or counts_of_unreadable(body)
-        self.prompt, self.most_prompt = estimates.expected(counts), estimates.longest(counts)
-
-    def body(self, model: str, *, takes_extras: bool) -> bytes:
-        fields = self._fields if takes_extras else forwarding.without_extras(self._fields)
-        return forwarding.adapted(fields, model)
+        self._count_prompt(body)

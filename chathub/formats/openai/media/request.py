@@ -2,13 +2,15 @@
 
 import re
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from typing import ClassVar
 
+from msgspec import Raw
 from msgspec.structs import replace
 
 from chathub.database.rows.budgets import GatewayKind
 from chathub.errors import BadRequest
-from chathub.formats import forwarding, large_json, sse
+from chathub.formats import estimates, forwarding, large_json, sse
 from chathub.formats import loose_json as fields
 from chathub.formats.events import Event, Failure, Units, Usage
 from chathub.formats.failures import error_bodies
@@ -16,6 +18,7 @@ from chathub.formats.forms.encode import FormBody
 from chathub.formats.messages import ChatRequest, Endpoint, UpstreamRequest
 from chathub.formats.openai.encode_stream import Encoder
 from chathub.formats.openai.media.stream import MediaDecoder
+from chathub.formats.prompt_counts import counts_of_body, counts_of_unreadable
 from chathub.formats.quirks.table import Quirks
 from chathub.formats.stream_decoder import EMPTY, UNREADABLE, StreamDecoder
 from chathub.formats.urls import url_of
@@ -137,6 +140,22 @@ class MediaRequest(ABC):
     def _told(self, responses: list[JsonObject]) -> list[Units]:
         units = self.paid_units(responses)
         return [] if units is None else [units]
+
+
+class JsonRequest(MediaRequest):
+    """A request in JSON: its fields go on as they are."""
+
+    _fields: Mapping[str, Raw]
+
+    def _count_prompt(self, body: bytes, told: int | None = None) -> None:
+        """Count the tokens of the body's texts; ``told``: the client has split them into so many."""
+        counts = counts_of_body(body) or counts_of_unreadable(body)
+        self.prompt = estimates.expected(counts) if told is None else told
+        self.most_prompt = estimates.longest(counts) if told is None else told
+
+    def body(self, model: str, *, takes_extras: bool) -> bytes:
+        fields = self._fields if takes_extras else forwarding.without_extras(self._fields)
+        return forwarding.adapted(fields, model)
 
 
 _SHAPE: large_json.Shape = {

@@ -3,13 +3,11 @@
 import msgspec
 from msgspec import Raw, Struct
 
-from chathub.formats import estimates, forwarding
 from chathub.formats import loose_json as loose
 from chathub.formats.body_fields import Known, fields_of
 from chathub.formats.client_request import count_items, decode
 from chathub.formats.events import Units, Usage
-from chathub.formats.openai.media.request import MediaRequest, checked_model
-from chathub.formats.prompt_counts import counts_of_body, counts_of_unreadable
+from chathub.formats.openai.media.request import JsonRequest, checked_model
 from chathub.schemas.json import JsonObject
 from chathub.schemas.readable import readable
 
@@ -27,7 +25,7 @@ class _Head(Struct):
 _decode_head = msgspec.json.Decoder(_Head).decode
 
 
-class RerankRequest(MediaRequest):
+class RerankRequest(JsonRequest):
     """Searches are those that the provider tells, else one for each hundred documents."""
 
     kind = "rerank"
@@ -39,8 +37,7 @@ class RerankRequest(MediaRequest):
         body = readable(body)
         self._fields, head = fields_of(body, _KNOWN), decode(_decode_head, body)
         self.model = checked_model(head.model)
-        counts = counts_of_body(body) or counts_of_unreadable(body)
-        self.prompt, self.most_prompt = estimates.expected(counts), estimates.longest(counts)
+        self._count_prompt(body)
         number = max(1, count_items(head.documents, _MOST_DOCUMENTS, "documents"))
         self._searches = Units("search", -(-number // _DOCUMENTS))
         self.most = Units("search", -(-(number + self.most_prompt // _TOKENS) // _DOCUMENTS))
@@ -48,10 +45,6 @@ class RerankRequest(MediaRequest):
     @property
     def sent(self) -> Units:
         return self._searches
-
-    def body(self, model: str, *, takes_extras: bool) -> bytes:
-        fields = self._fields if takes_extras else forwarding.without_extras(self._fields)
-        return forwarding.adapted(fields, model)
 
     def units_of(self, responses: list[JsonObject]) -> Units:
         for response in responses:

@@ -5,13 +5,10 @@ import re
 import msgspec
 from msgspec import Struct
 
-from chathub.formats import estimates, forwarding
 from chathub.formats.body_fields import Known, fields_of
 from chathub.formats.client_request import decode
 from chathub.formats.events import Units
-from chathub.formats.openai.media.request import MediaRequest, checked_model
-from chathub.formats.prompt_counts import counts_of_body, counts_of_unreadable
-from chathub.schemas.json import JsonObject
+from chathub.formats.openai.media.request import JsonRequest, checked_model
 from chathub.schemas.readable import readable
 
 _KNOWN = Known("model", "input", "stream_format")
@@ -28,7 +25,7 @@ class _Head(Struct):
 _decode_head = msgspec.json.Decoder(_Head).decode
 
 
-class SpeechRequest(MediaRequest):
+class SpeechRequest(JsonRequest):
     """``is_binary``: the response is the recording itself; else it comes as events."""
 
     kind = "speech"
@@ -47,17 +44,5 @@ class SpeechRequest(MediaRequest):
         self.streams = head.stream_format == "sse"
         self.is_binary = not self.streams
         self.most = Units("character", len(head.input))
-        counts = counts_of_body(body) or counts_of_unreadable(body)
-        self.prompt, self.most_prompt = estimates.expected(counts), estimates.longest(counts)
+        self._count_prompt(body)
         self.most_reply = _TOKENS_PER_CHARACTER * len(head.input)
-
-    @property
-    def sent(self) -> Units:
-        return self.most
-
-    def body(self, model: str, *, takes_extras: bool) -> bytes:
-        fields = self._fields if takes_extras else forwarding.without_extras(self._fields)
-        return forwarding.adapted(fields, model)
-
-    def units_of(self, responses: list[JsonObject]) -> Units:
-        return self.most
