@@ -17,6 +17,7 @@ from chathub.database.rows.deleted_conversations import DeletedConversations
 from chathub.database.rows.files import Files
 from chathub.database.rows.idempotency import Idempotency
 from chathub.database.rows.invites import Invites
+from chathub.database.rows.leaving_users import LeavingUsers
 from chathub.database.rows.ledger import Ledger
 from chathub.database.rows.limits import Limits
 from chathub.database.rows.login_networks import LoginNetworks
@@ -66,6 +67,7 @@ class Queries:
     files: Files
     idempotency: Idempotency
     invites: Invites
+    leaving_users: LeavingUsers
     ledger: Ledger
     limits: Limits
     login_networks: LoginNetworks

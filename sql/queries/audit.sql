@@ -1,6 +1,9 @@
 -- name: insert
+-- the name of an actor who has left meanwhile is not stored again
 INSERT INTO audit (at, event, actor_id, actor, target, address, request_id, details)
-VALUES (:now, :event, :actor_id, :actor, :target, :address, :request_id, :details)
+VALUES (:now, :event, :actor_id,
+    coalesce((SELECT username FROM users WHERE id = :actor_id AND left_at IS NOT NULL), :actor), :target, :address,
+    :request_id, :details)
 
 -- name: list_page
 -- the newest first, with ids below :before; from :since until before :until
