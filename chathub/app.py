@@ -172,7 +172,6 @@ async def _database(app: web.Application) -> AsyncIterator[None]:
             yield
         finally:
             passwords.close()
-            registrar.close()
 
 
 async def _prepare(
