@@ -14,9 +14,10 @@ from typing import Any
 
 from chathub import config_values as values
 from chathub import proxy_settings
-from chathub.config_values import Keep, Network, SmtpServer
+from chathub.config_values import Keep, Network, SmtpServer, TrustedProxies
 from chathub.errors import StartError
 from chathub.hosts import LOOPBACK
+from chathub.listen_hosts import in_url, is_local, read_host
 from chathub.proxy_settings import ProxySettings
 from chathub.sentences import Language
 
@@ -33,7 +34,8 @@ class Config:
     """Everything the server needs to know before it starts. Times are in seconds, sizes in bytes."""
 
     env: str = "development"
-    host: str = "127.0.0.1"
+    # names, addresses, and Unix sockets as unix:/path
+    hosts: tuple[str, ...] = ("127.0.0.1",)
     port: int = 5001
     database: Path = Path("database/chathub.db")
     # the folder of a built front end
@@ -49,7 +51,9 @@ class Config:
     upstream_allow_networks: tuple[Network, ...] = ()
     # the default way to the providers
     proxies: ProxySettings = ProxySettings()
-    trusted_proxies: tuple[Network, ...] = ()
+    trusted_proxies: TrustedProxies = TrustedProxies()
+    # in front of every path, as clients see it: empty, or such as /chathub
+    base_path: str = ""
     timezone: tzinfo = UTC
     # of the sentences at /api, and of mails
     language: Language = "zh"
@@ -103,8 +107,7 @@ class Config:
         well known, they are this machine's own."""
         if not self.development:
             return self.allowed_hosts
-        own = f"[{self.host}]" if ":" in self.host else self.host
-        return (*LOOPBACK, own, *self.allowed_hosts)
+        return (*LOOPBACK, *map(in_url, self.hosts), *self.allowed_hosts)
 
     @property
     def registration_mode(self) -> str:
@@ -116,7 +119,7 @@ class Config:
 # environment variable → (field of Config, reader)
 _VARIABLES: Mapping[str, tuple[str, Callable[[str], Any]]] = {
     "CHATHUB_ENV": ("env", values.one_of("development", "production")),
-    "CHATHUB_HOST": ("host", str),
+    "CHATHUB_HOST": ("hosts", values.listen_hosts),
     "CHATHUB_PORT": ("port", values.whole(0, 65_535)),
     "CHATHUB_DATABASE": ("database", Path),
     "CHATHUB_FRONTEND": ("frontend", Path),
@@ -124,7 +127,8 @@ _VARIABLES: Mapping[str, tuple[str, Callable[[str], Any]]] = {
     "CHATHUB_CORS_ORIGINS": ("cors_origins", lambda text: values.origins(values.words(text))),
     "CHATHUB_ALLOWED_HOSTS": ("allowed_hosts", values.hosts),
     "CHATHUB_LOCAL_MODEL": ("local_model", str),
-    "CHATHUB_TRUSTED_PROXIES": ("trusted_proxies", values.networks),
+    "CHATHUB_TRUSTED_PROXIES": ("trusted_proxies", values.trusted_proxies),
+    "CHATHUB_BASE_PATH": ("base_path", values.base_path),
     "CHATHUB_TIMEZONE": ("timezone", values.zone),
     "CHATHUB_LANGUAGE": ("language", values.one_of("zh", "en")),
     "CHATHUB_TOKEN_SECONDS": ("token_seconds", values.seconds),
@@ -157,14 +161,18 @@ _VARIABLES: Mapping[str, tuple[str, Callable[[str], Any]]] = {
     "CHATHUB_CACHED_WEIGHT": ("cached_weight", values.share),
     "CHATHUB_USAGE_SECONDS": ("usage_seconds", values.seconds_or_none),
 }
-_FLAGS = ("env", "host", "port", "database", "frontend", "local_model")
+_FLAGS = ("env", "port", "database", "frontend", "local_model")
 
 
 def add_flags(parser: argparse.ArgumentParser, default: Any = None) -> None:
     """Add the flags of the server."""
     add_database_flags(parser, default)
     add = partial(parser.add_argument, default=default)
-    add("--host", help="address to listen on (default: 127.0.0.1)")
+    add(
+        "--host",
+        action="append",
+        help="a name or address to listen at, or unix:/path (default: 127.0.0.1); may be repeated",
+    )
     add("--port", help="port to listen on (default: 5001)")
     add(
         "--cors-origin",
@@ -213,16 +221,25 @@ def load(flags: argparse.Namespace, environ: Mapping[str, str]) -> Config:
         except ValueError as error:
             problems.append(f"{label}: {error}")
     config = Config(**settings)
-    if config.development and not _is_loopback(config.host):
-        problems.append(
-            f"host {config.host!r} is not a loopback address, and development mode has well-known "
-            "passwords: start with --env production to serve other machines"
-        )
+    problems += [not_local(host) for host in config.hosts if config.development and not is_local(host)]
     if config.smtp and not config.mail_from:
         problems.append("CHATHUB_MAIL_FROM: must say from which address mail comes, with CHATHUB_SMTP_URL")
     if problems:
         raise StartError("wrong configuration:\n  " + "\n  ".join(problems))
     return config
+
+
+def not_local(host: str) -> str:
+    """The sentence that refuses to listen at a host in development mode."""
+    return (
+        f"host {host!r} is not a loopback address, and development mode has well-known passwords: start with "
+        "--env production to serve other machines"
+    )
+
+
+def _flag_hosts(flags: argparse.Namespace, environ: Mapping[str, str]) -> dict[str, Any]:
+    given = getattr(flags, "host", None)
+    return {"hosts": tuple(map(read_host, given))} if given else {}
 
 
 def _flag_origins(flags: argparse.Namespace, environ: Mapping[str, str]) -> dict[str, Any]:
@@ -279,18 +296,10 @@ def _proxies(flags: argparse.Namespace, environ: Mapping[str, str]) -> dict[str,
 _SECRETS = {"CHATHUB_SECRET_KEY": "secret_key", "CHATHUB_NEW_SECRET_KEY": "new_secret_key"}
 # the label of a setting that has several variables → its reader
 _OTHERS: Mapping[str, Callable[[argparse.Namespace, Mapping[str, str]], dict[str, Any]]] = {
+    "--host": _flag_hosts,
     "--cors-origin": _flag_origins,
     "CHATHUB_SECRET_KEY": _secret,
     "CHATHUB_NEW_SECRET_KEY": _new_secret,
     "CHATHUB_UPSTREAM_ALLOW": _allow,
     proxy_settings.SETTING: _proxies,
 }
-
-
-def _is_loopback(host: str) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False

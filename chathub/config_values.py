@@ -11,8 +11,12 @@ from urllib.parse import unquote, urlsplit
 from zoneinfo import ZoneInfo, available_timezones
 
 from chathub.hosts import is_allowed
+from chathub.listen_hosts import read_host
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+# parts without the characters that end or divide a path or need an escape (RFC 3986, 2.3); no part is . or ..
+_BASE_PATH = re.compile(r"(/(?!\.{1,2}(/|$))[A-Za-z0-9._~-]+)+")
 
 
 @dataclass(frozen=True)
@@ -24,6 +28,13 @@ class SmtpServer:
     tls: bool
     username: str = ""
     password: str = field(default="", repr=False)
+
+
+class TrustedProxies(NamedTuple):
+    """Whose ``X-Forwarded-For`` is believed: addresses, and whether those that come over a Unix socket."""
+
+    networks: tuple[Network, ...] = ()
+    unix: bool = False
 
 
 class Keep(NamedTuple):
@@ -132,8 +143,29 @@ def words(text: str) -> list[str]:
     return [word.strip() for word in text.split(",") if word.strip()]
 
 
-def networks(text: str) -> tuple[Network, ...]:
-    return tuple(ipaddress.ip_network(word, strict=False) for word in words(text))
+def listen_hosts(text: str) -> tuple[str, ...]:
+    return tuple(map(read_host, words(text)))
+
+
+def networks(words: Sequence[str]) -> tuple[Network, ...]:
+    return tuple(ipaddress.ip_network(word, strict=False) for word in words)
+
+
+def trusted_proxies(text: str) -> TrustedProxies:
+    named = words(text)
+    return TrustedProxies(networks([word for word in named if word != "unix"]), "unix" in named)
+
+
+def base_path(text: str) -> str:
+    """A path without a slash at its end; empty for the root."""
+    path = "/" + text.strip("/")
+    if path == "/":
+        return ""
+    if not _BASE_PATH.fullmatch(path) or path.split("/")[1] in ("api", "v1"):
+        raise ValueError(
+            "must be a path such as /chathub, of letters, digits and - _ . ~, not below /api or /v1"
+        )
+    return path
 
 
 def origins(words: Sequence[str]) -> tuple[str, ...]:

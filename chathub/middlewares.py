@@ -4,7 +4,6 @@ import logging
 import math
 import re
 import secrets
-import socket
 from urllib.parse import urlsplit
 
 from aiohttp import web
@@ -15,7 +14,14 @@ from chathub.database.errors import DatabaseError
 from chathub.errors import BudgetSpent, ChatHubError, CompressedBody, Misdirected, forget_frames
 from chathub.formats import anthropic, openai
 from chathub.handlers.callers import check_access, get_caller
-from chathub.handlers.http import Handler, is_compressed, language_at, raw, speaks_anthropic
+from chathub.handlers.http import (
+    Handler,
+    came_over_unix_socket,
+    is_compressed,
+    language_at,
+    raw,
+    speaks_anthropic,
+)
 from chathub.handlers.wrong_paths import WrongPath, wrong_path
 from chathub.hosts import is_allowed
 from chathub.log import REQUEST
@@ -75,16 +81,9 @@ async def hosts(request: web.Request, handler: Handler) -> web.StreamResponse:
         if request.raw_path.startswith(("http://", "https://")):
             # the absolute form wins over the header (RFC 9112, 3.2.2)
             names = [*names, urlsplit(request.raw_path).netloc]
-        if not all(is_allowed(host, allowed) for host in names) and not _is_local_socket(request):
+        if not all(is_allowed(host, allowed) for host in names) and not came_over_unix_socket(request):
             raise Misdirected("host_refused")
     return await handler(request)
-
-
-def _is_local_socket(request: web.Request) -> bool:
-    """Whether the request came over a Unix socket, which no web page reaches."""
-    transport = request.transport
-    connection = None if transport is None else transport.get_extra_info("socket")
-    return connection is not None and connection.family == socket.AF_UNIX
 
 
 @web.middleware

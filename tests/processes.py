@@ -13,7 +13,7 @@ from typing import Any, Self
 import aiohttp
 
 _ROOT = Path(__file__).parent.parent
-_LISTENS = re.compile(r"listens on (http://\S+)")
+_LISTENS = re.compile(r"listens on ((?:http://|unix:)\S+)")
 # seconds; a start with uncompiled modules on a busy machine is slow
 _PATIENCE = 60
 
@@ -26,6 +26,8 @@ class ChatHub:
     """
 
     program = _ROOT / "run.py"
+    # descriptors that the process inherits
+    keeps_open: tuple[int, ...] = ()
 
     def __init__(self, database: Path, *flags: str, **environment: str) -> None:
         self._arguments = ["--database", str(database), *flags]
@@ -78,6 +80,7 @@ class ChatHub:
                 cwd=self._stdout.parent,
                 env=self._environment,
                 umask=0,
+                pass_fds=self.keeps_open,
             )
 
     async def __aenter__(self) -> Self:

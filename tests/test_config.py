@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from chathub.config import VUE_ORIGINS, Config, add_flags, load, variable_names
-from chathub.config_values import Keep, SmtpServer
+from chathub.config_values import Keep, SmtpServer, TrustedProxies
 from chathub.errors import StartError
 
 
@@ -23,7 +23,7 @@ def read(*argv: str, **environ: str) -> Config:
 
 def test_defaults_are_those_of_the_readme() -> None:
     config = read()
-    assert (config.env, config.host, config.port) == ("development", "127.0.0.1", 5001)
+    assert (config.env, config.hosts, config.port) == ("development", ("127.0.0.1",), 5001)
     assert config.database == Path("database/chathub.db")
     assert config.cors_origins == VUE_ORIGINS
     assert (config.unfollowed_seconds, config.reply_seconds, config.idle_seconds) == (300, 1800, 120)
@@ -41,7 +41,7 @@ def test_flag_overrides_its_variable() -> None:
 # variable → its text, the field it sets, and the resulting value
 VARIABLES: dict[str, tuple[str, str, Any]] = {
     "CHATHUB_ENV": ("production", "env", "production"),
-    "CHATHUB_HOST": ("localhost", "host", "localhost"),
+    "CHATHUB_HOST": ("localhost, [::1],unix:/hub.sock", "hosts", ("localhost", "::1", "unix:/hub.sock")),
     "CHATHUB_PORT": ("8", "port", 8),
     "CHATHUB_DATABASE": ("a/b.db", "database", Path("a/b.db")),
     "CHATHUB_FRONTEND": ("dist", "frontend", Path("dist")),
@@ -52,8 +52,13 @@ VARIABLES: dict[str, tuple[str, str, Any]] = {
         "cors_origins",
         ("https://a.example", "http://b"),
     ),
+    "CHATHUB_BASE_PATH": ("chathub/ai/", "base_path", "/chathub/ai"),
     "CHATHUB_LOCAL_MODEL": ("smollm2", "local_model", "smollm2"),
-    "CHATHUB_TRUSTED_PROXIES": ("10.0.0.0/8", "trusted_proxies", (ipaddress.ip_network("10.0.0.0/8"),)),
+    "CHATHUB_TRUSTED_PROXIES": (
+        "10.0.0.0/8,unix",
+        "trusted_proxies",
+        TrustedProxies((ipaddress.ip_network("10.0.0.0/8"),), unix=True),
+    ),
     "CHATHUB_TIMEZONE": ("Asia/Shanghai", "timezone", ZoneInfo("Asia/Shanghai")),
     "CHATHUB_TOKEN_SECONDS": ("11", "token_seconds", 11),
     "CHATHUB_BCRYPT_ROUNDS": ("12", "bcrypt_rounds", 12),
@@ -164,6 +169,12 @@ def test_unknown_time_zone_is_refused_by_name(name: str) -> None:
         ("CHATHUB_REPLY_SECONDS", "abc", "must be a positive number of seconds"),
         ("CHATHUB_CACHED_WEIGHT", "1.1", "must be a number from 0 to 1"),
         ("CHATHUB_PORT", "abc", "must be a whole number from 0 to 65535"),
+        ("CHATHUB_HOST", "::1,unix:", "'unix:' must have a path of 1 to 107 bytes behind unix:"),
+        (
+            "CHATHUB_BASE_PATH",
+            "/v1/hub",
+            "must be a path such as /chathub, of letters, digits and - _ . ~, not below /api or /v1",
+        ),
         ("CHATHUB_BACKUP_EVERY", "abc", "must be a number of hours from 0.001 to 10000"),
     ],
 )
@@ -207,7 +218,26 @@ def test_no_usage_is_waited_for_with_0_seconds() -> None:
 def test_development_server_listens_on_loopback_only(host: str) -> None:
     with pytest.raises(StartError, match="--env production"):
         read("--host", host)
-    assert read("--host", host, "--env", "production").host == host
+    assert read("--host", host, "--env", "production").hosts == (host,)
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1:5001", "[::1]:5001", "http://localhost", "a b", "unix:"])
+def test_what_is_no_host_is_refused_by_the_flag(host: str) -> None:
+    with pytest.raises(StartError, match="--host: '"):
+        read("--host", host)
+
+
+@pytest.mark.parametrize("path", ["/a b", "/..", "/a/./b", "/%2e", "/a?b", "/a//b", "/api/hub"])
+def test_base_path_that_is_none_is_refused(path: str) -> None:
+    with pytest.raises(StartError, match="CHATHUB_BASE_PATH: must be a path such as /chathub"):
+        read(CHATHUB_BASE_PATH=path)
+
+
+def test_hosts_of_flags_win_over_the_variable_and_each_counts_for_the_mode() -> None:
+    hosts = read("--host", "::1", "--host", "unix:hub.sock", CHATHUB_HOST="0.0.0.0").hosts
+    assert hosts == ("::1", "unix:hub.sock")
+    with pytest.raises(StartError, match="host '0.0.0.0' is not a loopback address"):
+        read("--host", "::1", "--host", "0.0.0.0")
 
 
 def test_secret_is_read_from_a_file_and_not_shown(tmp_path: Path) -> None:

@@ -5,9 +5,10 @@ the log stays short.
 import asyncio
 import os
 import resource
+import socket
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator
-from contextlib import AsyncExitStack, contextmanager
+from contextlib import AsyncExitStack, closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +22,11 @@ from scripted import Provider, chunk, reply
 
 from chathub.app import create_app
 from chathub.config import Config
+from chathub.errors import StartError
 from chathub.server.connections import Connections
 from chathub.server.listener import Site
 from chathub.server.protocol import Runner
+from chathub.server.sockets import ListeningSockets
 
 FEW = 64
 PROGRAM = f"""
@@ -148,7 +151,8 @@ async def small(config: Config, provider: Provider) -> AsyncIterator[Any]:
     """A client of a server that allows one request at a time."""
     runner = Runner(create_app(config), Connections(1, 4))
     await runner.setup()
-    site = Site(runner, "127.0.0.1", 0, runner.connections)
+    sockets = await ListeningSockets.open(["127.0.0.1"], 0)
+    site = Site(runner, [each.socket for each in sockets.sockets], runner.connections)
     await site.start()
     runner.connections.most = 1
     url = f"http://127.0.0.1:{runner.addresses[0][1]}"
@@ -229,16 +233,14 @@ async def test_rest_of_a_body_after_the_response_is_no_load(small: Any) -> None:
     writer.close()
 
 
-async def test_site_that_cannot_listen_gives_the_reason_and_leaves_no_socket(config: Config) -> None:
-    runner = Runner(create_app(config))
-    await runner.setup()
-    await Site(runner, "127.0.0.1", 0, runner.connections).start()
-    taken = int(runner.addresses[0][1])
-    with pytest.raises(OSError, match="in use"):
-        await Site(runner, "127.0.0.1", taken, runner.connections).start()
-    await runner.cleanup()
+async def test_hosts_of_which_one_is_taken_give_the_reason_and_leave_no_socket(tmp_path: Path) -> None:
+    with closing(socket.create_server(("127.0.0.1", 0))) as taken:
+        port, free = taken.getsockname()[1], f"unix:{tmp_path / 's'}"
+        with pytest.raises(StartError, match=f"cannot listen on 127.0.0.1:{port}: Address already in use"):
+            await ListeningSockets.open([free, "127.0.0.1"], port)
+    assert not (tmp_path / "s").exists()
     with pytest.raises(OSError):
-        await asyncio.open_connection("127.0.0.1", taken)
+        await asyncio.open_connection("127.0.0.1", port)
 
 
 # --- no descriptor for a provider

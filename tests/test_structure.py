@@ -43,7 +43,7 @@ PACKAGES = [
     ["redaction"],
     ["config", "disk", "frontend"],
     ["config_values", "proxy_settings"],
-    ["errors", "clock", "hosts", "offload", "proxy_url", "text", "version"],
+    ["errors", "clock", "hosts", "listen_hosts", "offload", "proxy_url", "text", "version"],
     ["sentences"],
 ]
 WEB_PACKAGES = {"commands", "app", "server", "routes", "middlewares", "cors", "app_keys", "handlers"}

@@ -24,6 +24,7 @@ from chathub.database.transaction import Transaction
 from chathub.database.vacuum import read_space
 from chathub.disk import free_bytes
 from chathub.errors import StartError
+from chathub.listen_hosts import in_url, unix_path
 from chathub.proxy_url import ProxyUrl, ProxyUrlError
 from chathub.security import stored_proxy
 from chathub.security.master_secret import MARK, Found, get_secret
@@ -62,7 +63,8 @@ def doctor(load: Callable[[], Config]) -> int:
 def examine(config: Config) -> Iterator[Finding]:
     """Everything that can be checked from outside. The configuration has been read already."""
     weight = f"a token read from a provider's cache counts {config.cached_weight:g}"
-    yield Finding(True, f"configuration: {config.env}, {config.host}:{config.port}; {weight}")
+    places = ", ".join(host if unix_path(host) else f"{in_url(host)}:{config.port}" for host in config.hosts)
+    yield Finding(True, f"configuration: {config.env}, {places}{config.base_path}; {weight}")
     yield Finding(True, f"way out: {config.proxies.sentence}")
     if new := pending_replacement(Path(os.path.realpath(config.database))):
         yield Finding(False, f"database: {new} is about to take its place, which the next start ends")

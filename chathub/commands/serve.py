@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gc
+import os
 import resource
 import signal
 from collections.abc import Callable, Coroutine
@@ -15,15 +16,17 @@ from aiohttp import web
 
 from chathub.app import create_app
 from chathub.app_keys import DB, RUNNING, SETTLEMENT_QUEUE, VAULT
-from chathub.config import Config
+from chathub.config import Config, not_local
 from chathub.database.opening import require_database
-from chathub.database.periodic import restart_on_error
+from chathub.database.periodic import background_tasks
 from chathub.disk import make_folder
 from chathub.errors import StartError
 from chathub.log import Formatter
 from chathub.server import heap
 from chathub.server.listener import Site
+from chathub.server.notify import Notifier
 from chathub.server.protocol import Runner
+from chathub.server.sockets import ListeningSockets
 
 if TYPE_CHECKING:
     from chathub.upstream.local_model.weights import Weights
@@ -79,26 +82,41 @@ async def _run(config: Config, local: Weights | None, formatter: Formatter) -> N
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    notifier = Notifier(os.environ)
+    sockets = ListeningSockets.inherited(os.environ)
     try:
+        if sockets is not None:
+            _check_local(sockets, config)
         await runner.setup()
         formatter.secrets = app[VAULT].known
-        try:
-            await Site(runner, config.host, config.port, runner.connections).start()
-        except OSError as error:
-            raise StartError(f"cannot listen on {config.host}:{config.port}: {error.strerror}") from error
+        sockets = sockets or await ListeningSockets.open(config.hosts, config.port)
+        await Site(runner, [each.socket for each in sockets.sockets], runner.connections).start()
         # objects made at start stay; scanning them again and again shows in the latency of streams
         gc.freeze()
         gc.set_threshold(10_000, 20, 50)
         gc.enable()
-        # port 0 lets the kernel choose
-        port = runner.addresses[0][1]
-        print(f"ChatHub listens on http://{config.host}:{port} ({config.env})", flush=True)
-        trimming = asyncio.create_task(restart_on_error(heap.return_free_memory))
-        await stop.wait()
-        trimming.cancel()
-        await _drain(app, config.drain_seconds)
+        for name in sockets.names:
+            print(f"ChatHub listens on {name} ({config.env})", flush=True)
+        notifier.ready(f"listening on {', '.join(sockets.names)}")
+        async with background_tasks(heap.return_free_memory, notifier.watch):
+            await stop.wait()
+            notifier.stopping()
+            await _drain(app, config.drain_seconds)
     finally:
         await runner.cleanup()
+        if sockets is not None:
+            sockets.close()
+
+
+def _check_local(sockets: ListeningSockets, config: Config) -> None:
+    """Refuse sockets of systemd that others reach, in development mode.
+
+    Raises:
+        StartError: there is one.
+    """
+    for each in sockets.sockets:
+        if config.development and not each.is_local:
+            raise StartError(not_local(each.url))
 
 
 async def _drain(app: web.Application, seconds: float) -> None:

@@ -7,7 +7,7 @@ from aiohttp import web
 from msgspec import Struct
 
 from chathub.accounts.caller import Caller
-from chathub.app_keys import CALLER, CLOCK, DB, REMOVER, REPLIES
+from chathub.app_keys import CALLER, CLOCK, CONFIG, DB, REMOVER, REPLIES
 from chathub.chat import branches, removal, settle
 from chathub.chat.final_status import NOT_STORED
 from chathub.chat.title_text import title_of
@@ -144,7 +144,8 @@ def _encode_conversation(tx: Transaction, conversation_id: int) -> bytes | None:
 def _message_encoder(request: web.Request, public_id: str, owner_id: int) -> Encode:
     """The JSON of a message; the text of a running reply, and of one that could not be stored yet, comes from
     memory."""
-    language, unstored = language_of(request), request.app[REPLIES].unstored(public_id, owner_id)
+    language, base_path = language_of(request), request.app[CONFIG].base_path
+    unstored = request.app[REPLIES].unstored(public_id, owner_id)
     running = request.app[REPLIES].find_running(public_id, owner_id)
     running_id = running.turn.message_id if running else None
     content, reasoning = (running.text.of("content"), running.text.of("reasoning")) if running else ("", "")
@@ -153,7 +154,7 @@ def _message_encoder(request: web.Request, public_id: str, owner_id: int) -> Enc
         row = tx.one(tx.q.messages.get_shown, message_id=message_id)
         if row is None:
             return None
-        message = schemas.Message.of(row, language)
+        message = schemas.Message.of(row, language, base_path)
         if message.id == running_id and message.status == "streaming":
             message.content, message.reasoning = content, reasoning or None
         elif message.status == "streaming":

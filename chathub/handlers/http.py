@@ -2,6 +2,7 @@
 
 import asyncio
 import re
+import socket
 from collections.abc import Awaitable, Callable
 from functools import wraps
 from typing import Any, ParamSpec, TypeVar
@@ -18,7 +19,7 @@ from chathub.limits.request_memory import ANONYMOUS_LARGEST, RequestBody
 from chathub.schemas.decode import decode, decode_query
 from chathub.schemas.success import Success
 from chathub.security.audit import Actor
-from chathub.security.client_address import client_address
+from chathub.security.client_address import UNIX, client_address
 from chathub.sentences import Language, Param, sentence
 
 P = ParamSpec("P")
@@ -161,7 +162,16 @@ def query(request: web.Request, kind: type[T], **overrides: str | None) -> T:
 def address_of(request: web.Request) -> str:
     """The client's IP address; only configured proxies may set it in a header."""
     lines = request.headers.getall("X-Forwarded-For", ())
-    return client_address(request.remote, lines, request.app[CONFIG].trusted_proxies)
+    # the client chooses the name of its Unix socket, which may look like an address
+    peer = UNIX if came_over_unix_socket(request) else request.remote or ""
+    return client_address(peer, lines, request.app[CONFIG].trusted_proxies)
+
+
+def came_over_unix_socket(request: web.Request) -> bool:
+    """Whether a request came over a Unix socket, which no web page reaches."""
+    transport = request.transport
+    connection = None if transport is None else transport.get_extra_info("socket")
+    return connection is not None and connection.family == socket.AF_UNIX
 
 
 def actor(request: web.Request) -> Actor:

@@ -1,12 +1,13 @@
 """Pages: the front end at the paths that are no route's, or without one a small page that says what runs."""
 
 import asyncio
+from html import escape
 from importlib import resources
 
 from aiohttp import web
 from aiohttp.helpers import ETAG_ANY
 
-from chathub.app_keys import FRONTEND, POLICY
+from chathub.app_keys import CONFIG, FRONTEND, POLICY
 from chathub.frontend.files import FrontEnd
 from chathub.frontend.folder import INDEX, Index, OpenFile
 from chathub.frontend.negotiation import accepts_html
@@ -78,7 +79,8 @@ def _page(request: web.Request, index: Index) -> web.Response:
 
 async def _welcome(request: web.Request) -> web.Response:
     file = resources.files("chathub.frontend").joinpath("welcome.html")
-    html = await asyncio.to_thread(file.read_text, "utf-8")
+    text = await asyncio.to_thread(file.read_text, "utf-8")
+    html = text.replace("{base}", escape(request.app[CONFIG].base_path))
     request[POLICY] = still_policy(html)
     headers = {"Cache-Control": "no-cache", "Vary": "Accept"}
     return web.Response(text=html, content_type="text/html", charset="utf-8", headers=headers)

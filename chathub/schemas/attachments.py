@@ -36,7 +36,12 @@ class _Row(Struct):
 _decode_rows = msgspec.json.Decoder(list[_Row]).decode
 
 
-def attachments_of(rows: str) -> list[Attachment]:
+def file_url(base_path: str, file_id: str) -> str:
+    """Where the owner of a file fetches it: a path, with the server's base path."""
+    return f"{base_path}/api/files/{file_id}"
+
+
+def attachments_of(rows: str, base_path: str) -> list[Attachment]:
     """A message's attachments, from the JSON of a statement."""
     return [
         Attachment(
@@ -44,7 +49,7 @@ def attachments_of(rows: str) -> list[Attachment]:
             row.media_type,
             row.name,
             row.size,
-            row.url if row.file_id is None else f"/api/files/{row.file_id}",
+            row.url if row.file_id is None else file_url(base_path, row.file_id),
             row.text_before,
             row.transcript or UNSET,
         )

@@ -8,7 +8,7 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 from chathub.clock import iso
 from chathub.database.rows.conversations import ShownConversation
 from chathub.database.rows.messages import ShownMessage
-from chathub.schemas.attachments import Attachment, Source, attachments_of, sources_of
+from chathub.schemas.attachments import Attachment, Source, attachments_of, file_url, sources_of
 from chathub.schemas.decode import Request
 from chathub.schemas.fields import ConversationId, RowId
 from chathub.schemas.json import JsonObject
@@ -161,7 +161,7 @@ class Message(Struct):
     timestamp: str
 
     @classmethod
-    def of(cls, row: ShownMessage, language: Language) -> "Message":
+    def of(cls, row: ShownMessage, language: Language, base_path: str) -> "Message":
         reason = Reason.stored(row.reason_json, row.reason)
         is_metered = row.role == "assistant" and bool(row.usage_source)
         siblings = msgspec.json.decode(row.sibling_ids, type=list[int])
@@ -174,8 +174,8 @@ class Message(Struct):
             role=row.role,
             content=row.content,
             reasoning=row.reasoning or None,
-            images=[_shown(image) for image in _decode_images(row.images)],
-            attachments=attachments_of(row.attachments),
+            images=[_shown(image, base_path) for image in _decode_images(row.images)],
+            attachments=attachments_of(row.attachments, base_path),
             sources=sources_of(row.sources),
             tool_calls=msgspec.json.decode(row.tool_calls or "[]"),
             tool_call_id=row.tool_call_id or None,
@@ -202,8 +202,8 @@ class _Image(Struct):
 _decode_images = msgspec.json.Decoder(list[_Image]).decode
 
 
-def _shown(image: _Image) -> StoredImage | ImageAtUrl:
+def _shown(image: _Image, base_path: str) -> StoredImage | ImageAtUrl:
     """An image by reference: where its owner fetches it, or its address."""
     if image.file_id is None:
         return ImageAtUrl(image.url, image.at)
-    return StoredImage(image.file_id, f"/api/files/{image.file_id}", image.media_type or "", image.at)
+    return StoredImage(image.file_id, file_url(base_path, image.file_id), image.media_type or "", image.at)

@@ -4,7 +4,10 @@ import ipaddress
 import re
 from collections.abc import Iterable
 
-from chathub.config_values import Network
+from chathub.config_values import Network, TrustedProxies
+
+# stands for the address of a client at a Unix socket, which has none
+UNIX = "unix"
 
 # ``192.0.2.1:4711``, ``[2001:db8::1]`` and ``[2001:db8::1]:4711``
 _HOP = re.compile(r"([0-9.]+):[0-9]+|\[([^]]+)\](?::[0-9]+)?")
@@ -24,16 +27,20 @@ def network_of(address: str, bits: int = 24) -> str:
     return str(ipaddress.IPv4Network((parsed, bits), strict=False))
 
 
-def client_address(peer: str | None, forwarded: Iterable[str], proxies: Iterable[Network]) -> str:
-    """The address a request came from. ``forwarded``, its ``X-Forwarded-For`` lines, is believed from
-    trusted proxies only, and there from the right: what stands further left anyone may have written, be it
-    in a line of its own. A hop that is no address ends the walk at the proxy that wrote it."""
-    address = peer or ""
-    trusted = tuple(proxies)
+def client_address(peer: str, forwarded: Iterable[str], proxies: TrustedProxies) -> str:
+    """The address a request came from. ``peer`` is the connection's own, or ``UNIX``; ``forwarded``, its
+    ``X-Forwarded-For`` lines, is believed from trusted proxies only, and there from the right: what stands
+    further left anyone may have written, be it in a line of its own. A hop that is no address ends the walk
+    at the proxy that wrote it."""
+    address = peer
     hops = [hop.strip() for line in forwarded for hop in line.split(",") if hop.strip()]
-    while hops and is_in(address, trusted) and (hop := _address_of(hops.pop())):
+    while hops and _is_trusted(address, proxies) and (hop := _address_of(hops.pop())):
         address = hop
     return address
+
+
+def _is_trusted(address: str, proxies: TrustedProxies) -> bool:
+    return proxies.unix if address == UNIX else is_in(address, proxies.networks)
 
 
 def _address_of(hop: str) -> str | None:

@@ -8,6 +8,7 @@ import asyncio
 import errno
 import logging
 import socket
+from collections.abc import Sequence
 
 from aiohttp import web
 
@@ -16,55 +17,37 @@ from chathub.server.connections import Connections
 
 log = logging.getLogger("chathub.listener")
 
-# connections that wait in the kernel, and that are accepted in one turn of the loop
-_BACKLOG = 1024
+# connections that are accepted in one turn of the loop
 _AT_ONCE = 16
 # seconds after which accepting is tried again although no connection was closed
 _PAUSE = 0.3
 # the process or the system has no descriptor or memory left
 _SHORT = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
-_ABSENT = (errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL)
 
 
 class Site(web.BaseSite):
-    """Serves a runner's application at a host and port, on every address of that name."""
+    """Serves a runner's application on listening sockets."""
 
-    def __init__(self, runner: web.BaseRunner, host: str, port: int, connections: Connections) -> None:
+    def __init__(
+        self, runner: web.BaseRunner, sockets: Sequence[socket.socket], connections: Connections
+    ) -> None:
         super().__init__(runner)
-        self._host = host
-        self._port = port
+        self._sockets = sockets
         self._connections = connections
 
     @property
     def name(self) -> str:
-        return f"http://{self._host}:{self._port}"
+        return ", ".join(str(listening.getsockname()) for listening in self._sockets)
 
     async def start(self) -> None:
-        """Listen on all addresses of the host.
-
-        Raises:
-            OSError: the address does not exist, or is in use.
-        """
+        """Accept connections from now on."""
         await super().start()
-        loop = asyncio.get_running_loop()
-        found = await loop.getaddrinfo(
-            self._host, self._port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-        )
         assert self._runner.server is not None
         listener = _Listener(self._runner.server, self._connections)
         # a runner uses only its sockets and close()
         self._server = listener  # type: ignore[assignment]
-        absent: OSError | None = None
-        for family, address in dict.fromkeys((entry[0], entry[4]) for entry in found):
-            try:
-                listener.listen(socket.create_server(address, family=family, backlog=_BACKLOG))
-            except OSError as error:
-                if error.errno not in _ABSENT:
-                    raise
-                # a name may have addresses of a family that this machine lacks
-                absent = error
-        if absent and not listener.sockets:
-            raise absent
+        for listening in self._sockets:
+            listener.listen(listening)
         self._connections.fit()
 
 

@@ -17,6 +17,7 @@ from chathub.log import RateLimitedWarning
 from chathub.middlewares import failure
 from chathub.schemas.errors import encode_error
 from chathub.sentences import Language, Reason
+from chathub.server.base_path import without_base_path
 from chathub.server.connections import Connections
 
 log = logging.getLogger("chathub.server")
@@ -73,7 +74,7 @@ class Runner(web.AppRunner):
                 _checking_expectations(made.request_handler, self._config),
                 self._config,
             ),
-            request_factory=_announcing(made.request_factory),
+            request_factory=_announcing(made.request_factory, self._config.base_path),
             handler_cancellation=True,
             **self._connection,
         )
@@ -175,11 +176,14 @@ class _Protocol(web.RequestHandler):
         return _error_response(status, self._config.language)
 
 
-def _announcing(make: Any) -> Any:
-    """A request factory that tells the connection about each request."""
+def _announcing(make: Any, base_path: str) -> Any:
+    """A request factory that tells the connection about each request, and takes the base path away: all that
+    follows sees the paths of ``routes.py``."""
 
     def request(message: Any, payload: Any, protocol: Any, *others: Any) -> Any:
         protocol.head_received(payload)
+        if base_path:
+            message = without_base_path(message, base_path)
         return make(message, payload, protocol, *others)
 
     return request

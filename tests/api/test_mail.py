@@ -24,7 +24,7 @@ from smtp import MailServer, certificate
 from chathub import mail
 from chathub.accounts.users import check_email
 from chathub.config import Config
-from chathub.config_values import SmtpServer
+from chathub.config_values import SmtpServer, TrustedProxies
 from chathub.errors import BadRequest
 from chathub.security.vault import derive
 
@@ -51,7 +51,7 @@ def mailing(config: Config) -> Callable[..., Config]:
 
     def configure(port: int, tls: bool = False, **login: str) -> Config:
         smtp = SmtpServer("127.0.0.1", port, tls, **login)
-        proxies = (ipaddress.ip_network("127.0.0.0/8"),)
+        proxies = TrustedProxies((ipaddress.ip_network("127.0.0.0/8"),))
         return replace(config, smtp=smtp, mail_from="hub@example.org", trusted_proxies=proxies)
 
     return configure

@@ -12,6 +12,7 @@ from aiohttp.test_utils import TestClient
 from conftest import Connect, sign_in
 
 from chathub.config import Config
+from chathub.config_values import TrustedProxies
 
 
 @pytest.fixture
@@ -27,7 +28,9 @@ def logins() -> dict[str, Headers]:
 @pytest.fixture
 def invited(config: Config) -> Config:
     """Registration by invitation, behind a proxy, so that each request may have another client address."""
-    return replace(config, registration="invite", trusted_proxies=(ipaddress.ip_network("127.0.0.0/8"),))
+    return replace(
+        config, registration="invite", trusted_proxies=TrustedProxies((ipaddress.ip_network("127.0.0.0/8"),))
+    )
 
 
 @pytest.fixture

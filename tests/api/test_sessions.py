@@ -17,6 +17,7 @@ from conftest import Connect, sign_in
 from chathub.app_keys import LAST_USES
 from chathub.clock import Clock, iso
 from chathub.config import Config
+from chathub.config_values import TrustedProxies
 
 Headers = dict[str, str]
 
@@ -220,8 +221,8 @@ async def test_forwarded_address_is_accepted_from_configured_proxies_only(
     connect: Connect, config: Config
 ) -> None:
     body = {"username": "user", "password": "user123"}
-    for proxies, address in ((), "127.0.0.1"), ((ip_network("127.0.0.0/8"),), "203.0.113.7"):
-        client = await connect(replace(config, trusted_proxies=proxies))
+    for networks, address in ((), "127.0.0.1"), ((ip_network("127.0.0.0/8"),), "203.0.113.7"):
+        client = await connect(replace(config, trusted_proxies=TrustedProxies(networks)))
         headers = {"X-Forwarded-For": "203.0.113.7"}
         token = (await done(await client.post("/api/auth/login", json=body, headers=headers)))["token"]
         assert (await sessions(client, {"Authorization": f"Bearer {token}"}))[0]["address"] == address

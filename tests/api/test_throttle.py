@@ -23,6 +23,7 @@ from multidict import CIMultiDict
 from chathub.accounts.passwords import Passwords, queue_member
 from chathub.app_keys import PASSWORDS
 from chathub.config import Config
+from chathub.config_values import TrustedProxies
 from chathub.security.audit import Actor
 from chathub.security.client_address import client_address, network_of
 from chathub.security.vault import derive
@@ -34,7 +35,7 @@ HOME, CAFE = "198.51.100.7", "203.0.113.9"
 @pytest.fixture
 def proxied(config: Config) -> Config:
     """Behind a proxy on loopback, which sends the client's address in X-Forwarded-For."""
-    return replace(config, trusted_proxies=(ipaddress.ip_network("127.0.0.0/8"),))
+    return replace(config, trusted_proxies=TrustedProxies((ipaddress.ip_network("127.0.0.0/8"),)))
 
 
 @pytest.fixture
@@ -306,7 +307,9 @@ async def test_port_in_a_forwarded_address_is_ignored(behind: TestClient) -> Non
     ],
 )
 def test_client_address_is_the_last_one_that_is_not_a_trusted_proxy(lines: list[str], address: str) -> None:
-    assert client_address("127.0.0.1", lines, [ipaddress.ip_network("127.0.0.0/8")]) == address
+    assert (
+        client_address("127.0.0.1", lines, TrustedProxies((ipaddress.ip_network("127.0.0.0/8"),))) == address
+    )
 
 
 async def test_addresses_of_one_ipv6_network_are_counted_together(behind: TestClient) -> None:

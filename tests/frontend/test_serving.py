@@ -364,6 +364,18 @@ def test_start_says_which_files_the_api_hides(
     assert "docs of the front end cannot be reached" in caplog.text
 
 
+async def test_base_path_is_before_the_page_too(config: Config, connect: Connect, tmp_path: Path) -> None:
+    config = dataclasses.replace(config, base_path="/hub")
+    client = await connect(config)
+    for path in ("/hub", "/hub/", "/"):
+        assert 'href="/hub/docs"' in await (await client.get(path, headers=NAVIGATION)).text()
+    client = await connect(dataclasses.replace(config, frontend=write_build(tmp_path / "dist")))
+    for path in ("/hub", "/hub/", "/hub/chat"):
+        assert "<title>first</title>" in await (await client.get(path, headers=NAVIGATION)).text()
+    assert (await client.get(f"/hub/{SCRIPT}")).status == 200
+    assert (await client.get("/hub/api/nothing", headers=NAVIGATION)).status == 404
+
+
 # --- without a front end
 
 
@@ -372,7 +384,7 @@ async def test_browser_sees_at_the_root_what_runs_there(client: TestClient) -> N
     response = await client.get("/", headers=NAVIGATION)
     text = await response.text()
     assert response.status == 200 and response.headers["Content-Type"] == "text/html; charset=utf-8"
-    assert "运行中" in text and "This is a ChatHub server" in text and 'href="docs"' in text
+    assert "运行中" in text and "This is a ChatHub server" in text and 'href="/docs"' in text
     policy = response.headers["Content-Security-Policy"]
     assert policy.startswith("default-src 'none'; style-src 'sha256-") and "script" not in policy
     assert response.headers["Vary"] == "Accept"

@@ -36,6 +36,7 @@ from scripted_formats import PROTOCOLS, refusal, refusal_event, replying, stream
 
 from chathub.clock import Clock
 from chathub.config import Config
+from chathub.config_values import TrustedProxies
 
 CHAT, MESSAGES = "/v1/chat/completions", "/v1/messages"
 HELLO = [{"role": "user", "content": "hi"}]
@@ -655,7 +656,9 @@ async def test_access_token_reaches_only_its_models_on_every_route(
 async def test_access_token_is_valid_in_its_networks_only_also_behind_a_proxy(
     connect: Connect, config: Config
 ) -> None:
-    client = await connect(replace(config, trusted_proxies=(ipaddress.ip_network("127.0.0.1"),)))
+    client = await connect(
+        replace(config, trusted_proxies=TrustedProxies((ipaddress.ip_network("127.0.0.1"),)))
+    )
     admin = await sign_in(client, "admin", "admin123")
     key = await token(client, admin, allowed_networks=["10.1.0.0/16", "2001:db8::/32"])
     for address, status in (("10.1.2.3", 200), ("2001:db8::7", 200), ("10.2.0.1", 403), ("", 403)):

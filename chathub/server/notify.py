@@ -1,0 +1,54 @@
+"""Telling systemd about the server: ready, stopping, and alive (sd_notify(3)).
+
+A message is a datagram to the Unix socket that ``NOTIFY_SOCKET`` names. Without that variable nothing is
+sent, and a manager that does not listen never disturbs the server.
+"""
+
+import asyncio
+import logging
+import os
+import socket
+from collections.abc import MutableMapping
+
+log = logging.getLogger("chathub.server")
+
+# messages in each period of the watchdog
+_PER_PERIOD = 2
+
+
+class Notifier:
+    """Sends messages to systemd. The variables are removed, so that no child process sends any."""
+
+    def __init__(self, environ: MutableMapping[str, str]) -> None:
+        name = environ.pop("NOTIFY_SOCKET", "")
+        # an abstract name begins with @, whose place the NUL takes
+        self._address = "\0" + name[1:] if name.startswith("@") else name
+        microseconds, process = environ.pop("WATCHDOG_USEC", ""), environ.pop("WATCHDOG_PID", "")
+        watches = microseconds.isdecimal() and process in ("", str(os.getpid()))
+        # seconds after which systemd ends a silent server; 0: never
+        self._watchdog = int(microseconds) / 1e6 if watches and name else 0.0
+
+    def ready(self, status: str) -> None:
+        """The server accepts connections; ``status`` is a line for ``systemctl status``."""
+        self._send(f"READY=1\nSTATUS={status}")
+
+    def stopping(self) -> None:
+        """The server accepts no new chats and ends."""
+        self._send("STOPPING=1\nSTATUS=waiting for running replies")
+
+    async def watch(self) -> None:
+        """Say again and again that the event loop turns, until cancelled: systemd restarts a server whose
+        loop hangs."""
+        while self._watchdog:
+            self._send("WATCHDOG=1")
+            await asyncio.sleep(self._watchdog / _PER_PERIOD)
+
+    def _send(self, message: str) -> None:
+        if not self._address:
+            return
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender:
+            sender.setblocking(False)
+            try:
+                sender.sendto(message.encode(), self._address)
+            except OSError as error:
+                log.warning("systemd was not told %s: %s", message.split("\n")[0], error.strerror)

@@ -1,0 +1,87 @@
+"""Behind a base path: requests with it and without it are the same, and addresses begin with it."""
+
+import asyncio
+from base64 import b64encode
+from collections.abc import AsyncIterator
+from dataclasses import replace
+
+import pytest
+from aiohttp.test_utils import TestClient
+from api.chats import Headers, add_model, messages_of, stream
+from conftest import Connect, sign_in
+from scripted import Provider, chunk, reply
+
+from chathub.config import Config
+
+PNG = (
+    "data:image/png;base64," + b64encode(b"\x89PNG\r\n\x1a\n" + b"\x00\x00\x00\rIHDR the tests' own").decode()
+)
+
+
+@pytest.fixture
+async def client(connect: Connect, config: Config) -> TestClient:
+    return await connect(replace(config, base_path="/hub/ai"))
+
+
+@pytest.fixture
+async def admin(client: TestClient, provider: Provider) -> AsyncIterator[Headers]:
+    headers = await sign_in(client, "admin", "admin123")
+    await add_model(client, headers, provider.base_url, supports_vision=True)
+    yield headers
+
+
+@pytest.mark.parametrize(
+    ("path", "status"),
+    [
+        ("/hub/ai/api/health", 200),
+        ("/api/health", 200),
+        ("/hub/ai", 404),
+        ("/hub/ai/", 404),
+        ("/hub/aiapi/health", 404),
+        ("/hub/ai/hub/ai/api/health", 404),
+        ("/hub/api/health", 404),
+        ("/hub/ai/v1/models", 401),
+    ],
+)
+async def test_base_path_is_taken_away_once_and_where_it_is_whole(
+    client: TestClient, path: str, status: int
+) -> None:
+    async with client.get(path) as response:
+        assert response.status == status
+        # in the shape of the rest of the path
+        assert ("type" in str(await response.json())) == ("/v1/" in path)
+
+
+async def test_addresses_of_files_begin_with_the_base_path(
+    client: TestClient, admin: Headers, provider: Provider
+) -> None:
+    picture = chunk(images=[{"type": "image_url", "image_url": {"url": PNG}}])
+    provider.script = provider.stream([picture, *reply("好")])
+    events = await stream(client, admin, "看图", images=[PNG], conversation_id="c")
+    question, answer = await messages_of(client, admin, "c")
+    shown = next(event for event in events if event["type"] == "attachment")["url"]
+    urls = [question["images"][0]["url"], answer["attachments"][0]["url"], shown]
+    for url in urls:
+        assert url.startswith("/hub/ai/api/files/")
+        async with client.get(url, headers=admin) as response:
+            assert response.status == 200 and response.content_type == "image/png"
+    assert urls[1] == urls[2]
+
+
+async def test_the_next_page_keeps_the_base_path_and_the_query(client: TestClient, admin: Headers) -> None:
+    for number in range(3):
+        await stream(client, admin, conversation_id=f"c{number}")
+    async with client.get("/hub/ai/api/conversations?limit=2", headers=admin) as response:
+        following = response.links["next"]["url"]
+        assert len(await response.json()) == 2
+    assert following.raw_path == "/hub/ai/api/conversations" and following.query["limit"] == "2"
+    async with client.get(following.path_qs, headers=admin) as response:
+        assert len(await response.json()) == 1
+
+
+async def test_a_target_in_absolute_form_loses_the_base_path_too(client: TestClient) -> None:
+    reader, writer = await asyncio.open_connection("127.0.0.1", client.port)
+    target = f"http://127.0.0.1:{client.port}/hub/ai/api/health?x=/hub/ai"
+    writer.write(f"GET {target} HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n".encode())
+    assert (await reader.readline()).split()[1] == b"200"
+    writer.close()
