@@ -364,12 +364,12 @@ def test_start_says_which_files_the_api_hides(
     assert "docs of the front end cannot be reached" in caplog.text
 
 
-async def test_base_path_is_before_the_page_too(config: Config, connect: Connect, tmp_path: Path) -> None:
-    config = dataclasses.replace(config, base_path="/hub")
-    client = await connect(config)
-    for path in ("/hub", "/hub/", "/"):
-        assert 'href="/hub/docs"' in await (await client.get(path, headers=NAVIGATION)).text()
-    client = await connect(dataclasses.replace(config, frontend=write_build(tmp_path / "dist")))
+async def test_page_and_files_are_below_the_base_path(
+    config: Config, connect: Connect, tmp_path: Path
+) -> None:
+    client = await connect(
+        dataclasses.replace(config, base_path="/hub", frontend=write_build(tmp_path / "dist"))
+    )
     for path in ("/hub", "/hub/", "/hub/chat"):
         assert "<title>first</title>" in await (await client.get(path, headers=NAVIGATION)).text()
     assert (await client.get(f"/hub/{SCRIPT}")).status == 200
@@ -390,6 +390,12 @@ async def test_browser_sees_at_the_root_what_runs_there(client: TestClient) -> N
     assert response.headers["Vary"] == "Accept"
     head = await client.head("/", headers=NAVIGATION)
     assert (head.status, head.headers["Content-Length"]) == (200, response.headers["Content-Length"])
+
+
+async def test_documentation_is_below_the_base_path(config: Config, connect: Connect) -> None:
+    client = await connect(dataclasses.replace(config, base_path="/hub"))
+    for path in ("/hub", "/hub/", "/"):
+        assert 'href="/hub/docs"' in await (await client.get(path, headers=NAVIGATION)).text()
 
 
 @pytest.mark.shared
