@@ -172,7 +172,6 @@ async def _database(app: web.Application) -> AsyncIterator[None]:
             yield
         finally:
             passwords.close()
-            registrar.close()
 
 
 async def _prepare(
@@ -248,7 +247,7 @@ async def _generation(app: web.Application) -> AsyncIterator[None]:
     )
     app[app_keys.STORED_RESPONSES] = stored = _stored_responses(app)
     unstored = UnstoredReplies(db, queue)
-    keeper = AttachmentKeeper(db, admission, clock, config)
+    keeper = AttachmentKeeper(db, admission, clock, config.language)
     runner = ReplyRunner(db, client, clock, config, key_reports, unstored, keeper, weights, rates)
     titles = Titles(registry, queue, client, clock, config, rates)
     app[app_keys.REPLIES] = replies = ConversationReplies(

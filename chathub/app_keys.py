@@ -77,5 +77,7 @@ BODY = web.RequestKey("BODY", RequestBody)
 # the connection is closed after the response, although the client may still be sending
 CLOSING = web.RequestKey("CLOSING", bool)
 REQUEST_ID = web.RequestKey("REQUEST_ID", str)
+# the request came over a Unix socket, which no web page reaches
+OVER_UNIX = web.RequestKey("OVER_UNIX", bool)
 # set when a stream has begun: from then on an error is an event, not a response
 STREAMING = web.RequestKey("STREAMING", bool)

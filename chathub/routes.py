@@ -47,6 +47,8 @@ ROUTES = (
     # 1 health
     Route("GET", "/api/health", health.check, PUBLIC),
     Route("HEAD", "/api/health", health.check, PUBLIC),
+    Route("GET", "/api/health/ready", health.ready, PUBLIC),
+    Route("HEAD", "/api/health/ready", health.ready, PUBLIC),
     # 2 models
     Route("GET", "/api/models", models.list_all, PUBLIC),
     Route("POST", "/api/models", models.create, ADMIN),
