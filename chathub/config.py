@@ -17,7 +17,7 @@ from chathub import proxy_settings
 from chathub.config_values import Keep, Network, SmtpServer, TrustedProxies
 from chathub.errors import StartError
 from chathub.hosts import LOOPBACK
-from chathub.listen_hosts import in_url, is_local, read_host
+from chathub.listen_hosts import in_url, is_local, read_host, unix_path
 from chathub.proxy_settings import ProxySettings
 from chathub.sentences import Language
 
@@ -109,7 +109,13 @@ class Config:
         well known, they are this machine's own."""
         if not self.development:
             return self.allowed_hosts
-        return (*LOOPBACK, *map(in_url, self.hosts), *self.allowed_hosts)
+        own = (in_url(host) for host in self.hosts if unix_path(host) is None)
+        return (*LOOPBACK, *own, *self.allowed_hosts)
+
+    @property
+    def exposed_hosts(self) -> tuple[str, ...]:
+        """The hosts at which other machines reach the well-known passwords of development mode."""
+        return tuple(host for host in self.hosts if self.development and not is_local(host))
 
     @property
     def registration_mode(self) -> str:
@@ -224,7 +230,7 @@ def load(flags: argparse.Namespace, environ: Mapping[str, str]) -> Config:
         except ValueError as error:
             problems.append(f"{label}: {error}")
     config = Config(**settings)
-    problems += [not_local(host) for host in config.hosts if config.development and not is_local(host)]
+    problems += map(not_local, config.exposed_hosts)
     if config.smtp and not config.mail_from:
         problems.append("CHATHUB_MAIL_FROM: must say from which address mail comes, with CHATHUB_SMTP_URL")
     if problems:

@@ -170,6 +170,7 @@ def test_unknown_time_zone_is_refused_by_name(name: str) -> None:
         ("CHATHUB_REPLY_SECONDS", "abc", "must be a positive number of seconds"),
         ("CHATHUB_CACHED_WEIGHT", "1.1", "must be a number from 0 to 1"),
         ("CHATHUB_PORT", "abc", "must be a whole number from 0 to 65535"),
+        ("CHATHUB_HOST", " , ", "must name a host"),
         ("CHATHUB_HOST", "::1,unix:", "'unix:' must have a path of 1 to 107 bytes behind unix:"),
         (
             "CHATHUB_BASE_PATH",
