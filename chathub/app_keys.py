@@ -25,6 +25,8 @@ from chathub.limits.request_memory import RequestBody, RequestMemory
 from chathub.limits.response_memory import ResponseMemory
 from chathub.limits.streams import StreamLimit
 from chathub.limits.uploads import Uploads
+from chathub.metrics.metrics import Metrics, ReplyCounts
+from chathub.metrics.scrape import Scrapes
 from chathub.offload import Offload
 from chathub.providers.affinity import Affinity
 from chathub.providers.availability import Availability
@@ -68,7 +70,10 @@ RUNNING = web.AppKey("RUNNING", Registry)
 TOKEN_WEIGHTS = web.AppKey("TOKEN_WEIGHTS", TokenWeights)
 SETTLEMENT_QUEUE = web.AppKey("SETTLEMENT_QUEUE", SettlementQueue)
 REMOVER = web.AppKey("REMOVER", Remover)
-# handler → "public", "user", "session" (no access token), "admin" or "v1"
+METRICS = web.AppKey("METRICS", Metrics)
+REPLY_COUNTS = web.AppKey("REPLY_COUNTS", ReplyCounts)
+SCRAPES = web.AppKey("SCRAPES", Scrapes)
+# handler → "public", "user", "session" (no access token), "admin", "metrics" (their token too) or "v1"
 ACCESS = web.AppKey("ACCESS", Mapping)
 
 CALLER = web.RequestKey("CALLER", Caller)

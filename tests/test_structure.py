@@ -29,6 +29,7 @@ PACKAGES = [
     ["gateway"],
     ["replies"],
     ["chat"],
+    ["metrics"],
     ["running"],
     ["billing", "reconcile"],
     ["providers"],
