@@ -25,7 +25,8 @@ from chathub.backup_schedule import Backups
 from chathub.billing import output_rates
 from chathub.billing.settlement_queue import SettlementQueue
 from chathub.billing.token_weights import TokenWeights
-from chathub.chat.removal import Remover
+from chathub.chat import leaving
+from chathub.chat.remover import Remover
 from chathub.clock import Clock
 from chathub.config import Config
 from chathub.database import clock_check
@@ -35,8 +36,11 @@ from chathub.database.opening import open_database
 from chathub.database.periodic import background_tasks
 from chathub.database.vacuum import trim
 from chathub.disk import Disk
+from chathub.frontend.files import FrontEnd
+from chathub.frontend.folder import check as check_frontend
 from chathub.gateway.gateway import Gateway
 from chathub.gateway.metering import Metering
+from chathub.handlers.pages import pages
 from chathub.handlers.response_writer import sending
 from chathub.limits.reply_memory import ReplyMemory
 from chathub.limits.request_memory import RequestMemory
@@ -92,6 +96,7 @@ _MIDDLEWARES = (
     sending,
     middlewares.bodies,
     middlewares.authentication,
+    pages,
 )
 # a part of a path, which matches everything but a slash: braces too, unlike aiohttp's own pattern
 _PART = re.compile(r"\{(\w+)\}")
@@ -124,6 +129,8 @@ def create_app(
     app[app_keys.RESPONSE_MEMORY] = ResponseMemory()
     app[app_keys.REPLY_MEMORY] = ReplyMemory()
     app[app_keys.METRICS] = Metrics()
+    if config.frontend is not None:
+        _add_frontend(app, config.frontend)
     app[app_keys.ACCESS] = {route.handler: route.access for route in ROUTES}
     for route in ROUTES:
         app.router.add_route(route.method, _PART.sub(r"{\1:[^/]+}", route.path), route.handler)
@@ -136,6 +143,22 @@ def create_app(
     app.on_shutdown.append(_end_replies)
     app.on_cleanup.append(_end_offload)
     return app
+
+
+def _add_frontend(app: web.Application, folder: Path) -> None:
+    """Serve the front end of a folder.
+
+    Raises:
+        StartError: it has no page.
+    """
+    if hidden := check_frontend(folder, app[app_keys.CONFIG].database):
+        log.warning("%s of the front end cannot be reached: these names are the API's", ", ".join(hidden))
+    app[app_keys.FRONTEND] = frontend = FrontEnd(folder.absolute())
+    app.on_cleanup.append(lambda app: _end_frontend(frontend))
+
+
+async def _end_frontend(frontend: FrontEnd) -> None:
+    frontend.end()
 
 
 @asynccontextmanager
@@ -162,7 +185,6 @@ async def _database(app: web.Application) -> AsyncIterator[None]:
             yield
         finally:
             passwords.close()
-            registrar.close()
 
 
 async def _prepare(
@@ -177,6 +199,7 @@ async def _prepare(
     if interrupted := await db.write(saving.recover, catalog, clock.month(), alive_until):
         log.warning("%d replies were cut off by the last end of the server", interrupted)
     await db.write(response_log.recover)
+    await db.write(leaving.recover)
 
 
 @asynccontextmanager
@@ -238,7 +261,7 @@ async def _generation(app: web.Application) -> AsyncIterator[None]:
     )
     app[app_keys.STORED_RESPONSES] = stored = _stored_responses(app)
     unstored = UnstoredReplies(db, queue)
-    keeper = AttachmentKeeper(db, admission, clock, config)
+    keeper = AttachmentKeeper(db, admission, clock, config.language)
     runner = ReplyRunner(db, client, clock, config, key_reports, unstored, keeper, weights, rates, counts)
     titles = Titles(registry, queue, client, clock, config, rates, counts)
     app[app_keys.REPLIES] = replies = ConversationReplies(
@@ -264,7 +287,7 @@ def _stored_responses(app: web.Application) -> StoredResponses:
 async def _upkeep(app: web.Application) -> AsyncIterator[None]:
     """Background tasks beside the requests: saving, monitoring, backups, deletion."""
     config, clock, db = app[app_keys.CONFIG], app[app_keys.CLOCK], app[app_keys.DB]
-    app[app_keys.REMOVER] = remover = Remover(db)
+    app[app_keys.REMOVER] = remover = Remover(db, clock)
     app[app_keys.BACKUPS] = backups = Backups(db, config, clock, app[app_keys.REGISTRATION].mailer)
     await backups.load_last()
     reader = StateReader(config, clock, db, app[app_keys.RUNNING], app[app_keys.SETTLEMENT_QUEUE], backups)

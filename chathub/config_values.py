@@ -18,7 +18,8 @@ from chathub.listen_hosts import read_host
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 # parts without the characters that end or divide a path or need an escape (RFC 3986, 2.3); no part is . or ..
-_BASE_PATH = re.compile(r"(/(?!\.{1,2}(/|$))[A-Za-z0-9._~-]+)+")
+_PREFIX = re.compile(r"(/(?!\.{1,2}(/|$))[A-Za-z0-9._~-]+)+")
+_LONGEST_PREFIX = 200
 
 
 @dataclass(frozen=True)
@@ -183,14 +184,20 @@ def trusted_proxies(text: str) -> TrustedProxies:
 
 
 def base_path(text: str) -> str:
-    """A path without a slash at its end; empty for the root."""
+    path = path_prefix(text)
+    # a request below it would be one without it as well
+    if path.split("/")[1:2] in (["api"], ["v1"]):
+        raise ValueError("must not begin with /api or /v1, which are paths of ChatHub itself")
+    return path
+
+
+def path_prefix(text: str) -> str:
+    """A path without a slash at its end, and empty for the root."""
     path = "/" + text.strip("/")
     if path == "/":
         return ""
-    if not _BASE_PATH.fullmatch(path) or path.split("/")[1] in ("api", "v1"):
-        raise ValueError(
-            "must be a path such as /chathub, of letters, digits and - _ . ~, not below /api or /v1"
-        )
+    if not _PREFIX.fullmatch(path) or len(path) > _LONGEST_PREFIX:
+        raise ValueError("must be a path such as /chathub, of letters, digits and - _ . ~")
     return path
 
 

@@ -16,6 +16,8 @@ from chathub.app_keys import (
     CLOSING,
     CONFIG,
     METRICS,
+    OVER_UNIX,
+    POLICY,
     REQUEST_ID,
     STREAMING,
 )
@@ -27,7 +29,6 @@ from chathub.handlers.callers import check_access, get_caller, has_metrics_token
 from chathub.handlers.http import (
     SAFE,
     Handler,
-    came_over_unix_socket,
     is_compressed,
     language_at,
     raw,
@@ -108,12 +109,13 @@ async def hosts(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Accept our own host names only: else the page of another site could reach this server under its own
     name (DNS rebinding)."""
     allowed = request.app[CONFIG].answers_to
-    if allowed:
+    # no page reaches a Unix socket but through a proxy, where the names count that production lists
+    if allowed and not (request.get(OVER_UNIX) and request.app[CONFIG].development):
         names = request.headers.getall("Host", [])
         if request.raw_path.startswith(("http://", "https://")):
             # the absolute form wins over the header (RFC 9112, 3.2.2)
             names = [*names, urlsplit(request.raw_path).netloc]
-        if not all(is_allowed(host, allowed) for host in names) and not came_over_unix_socket(request):
+        if not all(is_allowed(host, allowed) for host in names):
             raise Misdirected("host_refused")
     return await handler(request)
 
@@ -158,11 +160,14 @@ def request_id(request: web.Request) -> str:
 
 
 async def add_headers(request: web.Request, response: web.StreamResponse) -> None:
-    """Add the headers of every response: the request's id and the security headers (``SAFE``). A provider's
-    id is passed on as the id that SDKs show; ours then has a name of its own."""
+    """Add the headers of every response: the request's id and the security headers (``SAFE``); a page has a
+    policy of its own. A provider's id is passed on as the id that SDKs show; ours then has a name of its
+    own."""
     name = "X-ChatHub-Request-ID" if "X-Request-ID" in response.headers else "X-Request-ID"
     response.headers[name] = request_id(request)
     response.headers.update(SAFE)
+    if policy := request.get(POLICY):
+        response.headers["Content-Security-Policy"] = policy
 
 
 def _unexpected(request: web.Request, error: Exception) -> web.Response:
