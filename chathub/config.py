@@ -91,6 +91,8 @@ class Config:
     body_bytes: int = 64 * 1024 * 1024
     # the largest form with files
     upload_bytes: int = 100 * 1024 * 1024
+    # what scrapers of the metrics send
+    metrics_token: bytes | None = field(default=None, repr=False)
     # the folder of the scheduled backups, and the hours between two of them
     backup_dir: Path | None = None
     backup_every: float = 24
@@ -202,7 +204,7 @@ def add_database_flags(parser: argparse.ArgumentParser, default: Any = None) -> 
 
 def variable_names() -> list[str]:
     """The environment variables that `load` reads."""
-    secrets = (f"{name}{ending}" for name in _SECRETS for ending in ("", "_FILE"))
+    secrets = (f"{name}{ending}" for name in (*_SECRETS, _METRICS_TOKEN) for ending in ("", "_FILE"))
     return sorted([*_VARIABLES, *secrets, "CHATHUB_UPSTREAM_ALLOW", proxy_settings.SETTING])
 
 
@@ -292,12 +294,14 @@ def _proxies(flags: argparse.Namespace, environ: Mapping[str, str]) -> dict[str,
 
 # environment variable → field of Config
 _SECRETS = {"CHATHUB_SECRET_KEY": "secret_key", "CHATHUB_NEW_SECRET_KEY": "new_secret_key"}
+_METRICS_TOKEN = "CHATHUB_METRICS_TOKEN"
 # the label of a setting that has several variables → its reader
 _OTHERS: Mapping[str, Callable[[argparse.Namespace, Mapping[str, str]], dict[str, Any]]] = {
     "--host": _flag_hosts,
     "--cors-origin": _flag_origins,
     "CHATHUB_SECRET_KEY": _secret,
     "CHATHUB_NEW_SECRET_KEY": _new_secret,
+    _METRICS_TOKEN: lambda _, environ: {"metrics_token": values.metrics_token(_METRICS_TOKEN, environ)},
     "CHATHUB_UPSTREAM_ALLOW": _allow,
     proxy_settings.SETTING: _proxies,
 }

@@ -85,6 +85,7 @@ VARIABLES: dict[str, tuple[str, str, Any]] = {
     "CHATHUB_RESPONSES_DAYS": ("0", "responses_days", 0),
     "CHATHUB_CACHED_WEIGHT": ("0.25", "cached_weight", 0.25),
     "CHATHUB_NEW_SECRET_KEY": ("n" * 32, "new_secret_key", b"n" * 32),
+    "CHATHUB_METRICS_TOKEN": ("m" * 16, "metrics_token", b"m" * 16),
     "CHATHUB_SESSION_SECONDS": ("21", "session_seconds", 21),
     "CHATHUB_REGISTRATION": ("closed", "registration", "closed"),
     "CHATHUB_MAIL_FROM": ("hub@example.com", "mail_from", "hub@example.com"),

@@ -30,6 +30,7 @@ PACKAGES = [
     ["gateway"],
     ["replies"],
     ["chat"],
+    ["metrics"],
     ["running"],
     ["billing", "reconcile"],
     ["providers"],
