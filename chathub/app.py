@@ -60,6 +60,7 @@ from chathub.replies.conversations import ConversationReplies
 from chathub.replies.runner import ReplyRunner
 from chathub.replies.titles import Titles
 from chathub.replies.unstored import UnstoredReplies
+from chathub.retention.retention import Retention
 from chathub.routes import ROUTES
 from chathub.running.admission import Admission
 from chathub.running.key_reports import KeyReports
@@ -284,6 +285,7 @@ async def _upkeep(app: web.Application) -> AsyncIterator[None]:
             *(replies.beat, replies.save, disk.watch, remover.run, backups.run, partial(trim, db)),
             *(partial(clock_check.watch, db, clock), monitor.watch, monitor.check),
             *(app[app_keys.LAST_USES].run, app[app_keys.STORED_RESPONSES].remove_old),
+            Retention(db, clock, config, remover).run,
         ):
             yield
 
