@@ -41,6 +41,8 @@ class Config:
     # the form of the log: `text` or `json`
     log: str = "text"
     database: Path = Path("database/chathub.db")
+    # the folder of a built front end
+    frontend: Path | None = None
     secret_key: bytes | None = field(default=None, repr=False)
     # the secret that `rotate-secret` puts in its place
     new_secret_key: bytes | None = field(default=None, repr=False)
@@ -125,6 +127,7 @@ _VARIABLES: Mapping[str, tuple[str, Callable[[str], Any]]] = {
     "CHATHUB_PORT": ("port", values.whole(0, 65_535)),
     "CHATHUB_LOG": ("log", values.one_of("text", "json")),
     "CHATHUB_DATABASE": ("database", Path),
+    "CHATHUB_FRONTEND": ("frontend", Path),
     "CHATHUB_ADMIN_PASSWORD": ("admin_password", str),
     "CHATHUB_CORS_ORIGINS": ("cors_origins", lambda text: values.origins(values.words(text))),
     "CHATHUB_ALLOWED_HOSTS": ("allowed_hosts", values.hosts),
@@ -163,7 +166,7 @@ _VARIABLES: Mapping[str, tuple[str, Callable[[str], Any]]] = {
     "CHATHUB_CACHED_WEIGHT": ("cached_weight", values.share),
     "CHATHUB_USAGE_SECONDS": ("usage_seconds", values.seconds_or_none),
 }
-_FLAGS = ("env", "port", "database", "local_model")
+_FLAGS = ("env", "port", "database", "frontend", "local_model")
 
 
 def add_flags(parser: argparse.ArgumentParser, default: Any = None) -> None:
@@ -182,6 +185,7 @@ def add_flags(parser: argparse.ArgumentParser, default: Any = None) -> None:
         metavar="ORIGIN",
         help="an origin whose web pages may use the API; may be repeated",
     )
+    add("--frontend", metavar="DIR", help="the folder of a built single-page front end, served at /")
     add("--local-model", metavar="NAME", help="smollm2, qwen2.5-0.5b, or the path of a GGUF file")
 
 

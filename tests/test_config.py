@@ -46,6 +46,7 @@ VARIABLES: dict[str, tuple[str, str, Any]] = {
     "CHATHUB_PORT": ("8", "port", 8),
     "CHATHUB_LOG": ("json", "log", "json"),
     "CHATHUB_DATABASE": ("a/b.db", "database", Path("a/b.db")),
+    "CHATHUB_FRONTEND": ("dist", "frontend", Path("dist")),
     "CHATHUB_SECRET_KEY": ("s" * 32, "secret_key", b"s" * 32),
     "CHATHUB_ADMIN_PASSWORD": ("first", "admin_password", "first"),
     "CHATHUB_CORS_ORIGINS": (

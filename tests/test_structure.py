@@ -42,7 +42,7 @@ PACKAGES = [
     ["database"],
     ["log", "limits"],
     ["redaction"],
-    ["config", "disk"],
+    ["config", "disk", "frontend"],
     ["config_values", "proxy_settings", "retention_settings"],
     ["errors", "clock", "hosts", "listen_hosts", "offload", "proxy_url", "text", "version"],
     ["sentences"],
