@@ -64,6 +64,7 @@ from chathub.replies.conversations import ConversationReplies
 from chathub.replies.runner import ReplyRunner
 from chathub.replies.titles import Titles
 from chathub.replies.unstored import UnstoredReplies
+from chathub.retention.retention import Retention
 from chathub.routes import ROUTES
 from chathub.running.admission import Admission
 from chathub.running.key_reports import KeyReports
@@ -302,6 +303,7 @@ async def _upkeep(app: web.Application) -> AsyncIterator[None]:
             *(partial(clock_check.watch, db, clock), monitor.watch, monitor.check),
             partial(loop_lag.watch, app[app_keys.METRICS].loop_lag.observe),
             *(app[app_keys.LAST_USES].run, app[app_keys.STORED_RESPONSES].remove_old),
+            Retention(db, clock, config, remover).run,
         ):
             yield
 

@@ -25,7 +25,7 @@ PACKAGES = [
     ["middlewares", "cors"],
     ["handlers"],
     ["app_keys"],
-    ["archive"],
+    ["archive", "retention"],
     ["stored_responses"],
     ["gateway"],
     ["replies"],
@@ -44,7 +44,7 @@ PACKAGES = [
     ["log", "limits"],
     ["redaction"],
     ["config", "disk", "frontend"],
-    ["config_values", "proxy_settings"],
+    ["config_values", "proxy_settings", "retention_settings"],
     ["errors", "clock", "hosts", "listen_hosts", "offload", "proxy_url", "text", "version"],
     ["sentences"],
 ]
