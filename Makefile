@@ -4,7 +4,7 @@ PYTHON ?= .venv/bin/python
 QUICK = tests/formats tests/test_base64.py tests/test_decode.py tests/test_title_text.py \
 	--ignore=tests/formats/test_recordings.py
 
-.PHONY: run test quick clients lint types bench stalls drill dist
+.PHONY: run test quick clients lint types bench stalls drill docs dist
 
 run:
 	$(PYTHON) run.py
@@ -32,6 +32,10 @@ stalls:
 
 drill:
 	$(PYTHON) tests/drill.py
+
+# the files that describe the API, from its routes and types
+docs:
+	$(PYTHON) -m chathub.openapi
 
 dist:
 	rm -rf build dist chathub.egg-info

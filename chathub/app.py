@@ -36,6 +36,7 @@ from chathub.database.opening import open_database
 from chathub.database.periodic import background_tasks
 from chathub.database.vacuum import trim
 from chathub.disk import Disk
+from chathub.documents import Documents
 from chathub.gateway.gateway import Gateway
 from chathub.gateway.metering import Metering
 from chathub.handlers.http import SAFE
@@ -118,6 +119,7 @@ def create_app(
     app[app_keys.REQUEST_MEMORY] = RequestMemory(config.body_bytes)
     app[app_keys.UPLOADS] = Uploads(config.database.parent, app[app_keys.DISK], config.upload_bytes)
     app[app_keys.OFFLOAD] = Offload()
+    app[app_keys.DOCUMENTS] = Documents()
     app[app_keys.RESPONSE_MEMORY] = ResponseMemory()
     app[app_keys.REPLY_MEMORY] = ReplyMemory()
     app[app_keys.ACCESS] = {route.handler: route.access for route in ROUTES}
@@ -141,11 +143,14 @@ def _load_codecs() -> None:
 
 
 async def _add_headers(request: web.Request, response: web.StreamResponse) -> None:
-    """Add the headers of every response: the request's id and the security headers (``SAFE``). A provider's
-    id is passed on as the id that SDKs show; ours then has a name of its own."""
+    """Add the headers of every response: the request's id and the security headers (``SAFE``; a page has a
+    policy of its own). A provider's id is passed on as the id that SDKs show; ours then has another name."""
     name = "X-ChatHub-Request-ID" if "X-Request-ID" in response.headers else "X-Request-ID"
     response.headers[name] = request_id(request)
+    policy = response.headers.get("Content-Security-Policy")
     response.headers.update(SAFE)
+    if policy is not None:
+        response.headers["Content-Security-Policy"] = policy
 
 
 @asynccontextmanager

@@ -5,8 +5,6 @@ from collections.abc import Iterable
 import msgspec
 from msgspec import UNSET, Struct, UnsetType
 
-from chathub.schemas.json import JsonObject
-
 
 class Attachment(Struct, frozen=True, tag_field="type", tag="attachment"):
     """A file that the model made. ``at`` is the number of code points of the text before it. One at its
@@ -81,8 +79,17 @@ def encode_sources(sources: Iterable[Source]) -> str:
     return msgspec.json.encode(list(sources)).decode() if sources else ""
 
 
-def event_of(attachment: Attachment) -> JsonObject:
-    """An attachment as an event of a stream, whose place says what ``at`` says."""
-    event: JsonObject = msgspec.to_builtins(attachment)
-    del event["at"]
-    return event
+class AttachmentEvent(Struct, frozen=True, tag_field="type", tag="attachment"):
+    """An attachment as an event of a stream, whose place says what ``at`` says. It is stored already."""
+
+    id: str | None
+    media_type: str
+    name: str
+    size: int | None
+    url: str
+    transcript: str | UnsetType = UNSET
+
+    @classmethod
+    def of(cls, attachment: Attachment) -> "AttachmentEvent":
+        at = attachment
+        return cls(at.id, at.media_type, at.name, at.size, at.url, at.transcript)
