@@ -36,6 +36,7 @@ from chathub.database.opening import open_database
 from chathub.database.periodic import background_tasks
 from chathub.database.vacuum import trim
 from chathub.disk import Disk
+from chathub.documents import Documents
 from chathub.frontend.files import FrontEnd
 from chathub.frontend.folder import check as check_frontend
 from chathub.gateway.gateway import Gateway
@@ -127,6 +128,7 @@ def create_app(
     app[app_keys.REQUEST_MEMORY] = RequestMemory(config.body_bytes)
     app[app_keys.UPLOADS] = Uploads(config.database.parent, app[app_keys.DISK], config.upload_bytes)
     app[app_keys.OFFLOAD] = Offload()
+    app[app_keys.DOCUMENTS] = Documents()
     app[app_keys.RESPONSE_MEMORY] = ResponseMemory()
     app[app_keys.REPLY_MEMORY] = ReplyMemory()
     app[app_keys.METRICS] = Metrics()

@@ -21,6 +21,7 @@ PACKAGES = [
     ["__main__"],
     ["commands"],
     ["app"],
+    ["openapi"],
     ["routes", "server"],
     ["middlewares", "cors"],
     ["handlers"],
@@ -43,7 +44,7 @@ PACKAGES = [
     ["database"],
     ["log", "limits"],
     ["redaction"],
-    ["config", "disk", "frontend"],
+    ["config", "disk", "documents", "frontend"],
     ["config_values", "proxy_settings", "retention_settings"],
     ["errors", "clock", "hosts", "listen_hosts", "offload", "proxy_url", "text", "version"],
     ["sentences"],
@@ -234,4 +235,5 @@ def test_a_limit_is_named_where_it_is_stored_taken_shown_and_checked_only() -> N
             "chathub/database/rows/limits.py",
             "chathub/schemas/limits.py",
             "chathub/billing/budgets.py",
+            "chathub/openapi/fields.py",
         }, limit
