@@ -7,6 +7,7 @@ from chathub.schemas import conversations as schemas
 from chathub.schemas.chats import EditMessage, Regenerate
 from chathub.schemas.replies import MessagesDeleted
 from chathub.schemas.success import Success
+from chathub.schemas.users import Confirmation
 
 _LINK = Header("Link", 'The next page: `<…>; rel="next"`, with `limit` where there are more')
 
@@ -48,6 +49,14 @@ OPERATIONS: Operations = {
         "410 for 90 days.",
         answers=[json(Success)],
         errors={404: "conversation_not_found", 409: "reply_in_progress"},
+    ),
+    conversations.delete_all: Operation(
+        id="deleteConversations",
+        summary="Delete all conversations of the caller for good",
+        description="Replies are stopped first. One that begins meanwhile may stay.",
+        body=Confirmation,
+        answers=[json(Success)],
+        errors={400: "current_password_wrong", 429: "too_many_attempts too_many_requests"},
     ),
     messages.regenerate: Operation(
         id="regenerateReply",

@@ -2,12 +2,14 @@
 
 from typing import Any
 
-from chathub.handlers import users
-from chathub.openapi.operation import Operation, Operations, json
+from chathub.handlers import exporting, leaving, users
+from chathub.openapi.operation import Content, Operation, Operations, json
 from chathub.openapi.operations.accounts import FIELDS
 from chathub.schemas import users as schemas
+from chathub.schemas.success import Success
 
 _SAVED: Any = schemas.UserSaved | schemas.PasswordChanged
+_REMOVED: Any = schemas.UserSaved | Success
 
 OPERATIONS: Operations = {
     users.search: Operation(
@@ -34,6 +36,23 @@ OPERATIONS: Operations = {
             429: "too_many_attempts too_many_requests",
         },
     ),
+    leaving.leave: Operation(
+        id="deleteProfile",
+        summary="Delete the caller's own account for good",
+        description="Running replies and sessions end at once, and the name and the address are free again; "
+        "conversations, files, API keys and tokens are removed. The ledger and the audit keep "
+        "`deleted-<id>`.",
+        body=schemas.Confirmation,
+        answers=[json(Success)],
+        errors={400: "current_password_wrong last_admin", 429: "too_many_attempts too_many_requests"},
+    ),
+    exporting.export: Operation(
+        id="exportProfile",
+        summary="All data of the caller, as a ZIP file",
+        description="Conversations, files, usage and everything else that belongs to the account; API keys "
+        "are masked.",
+        answers=[Content("application/zip", None, "The file")],
+    ),
     users.get: Operation(
         id="getUser",
         summary="Get a user",
@@ -57,9 +76,14 @@ OPERATIONS: Operations = {
     users.disable: Operation(
         id="disableUser",
         summary="Disable a user",
-        description="What the user has stored stays; `is_active` enables the account again.",
-        answers=[json(schemas.UserSaved)],
-        errors={400: "own_account_disabling own_rights_removal last_admin", 404: "user_not_found"},
+        description="What the user has stored stays; `is_active` enables the account again. With `purge` the "
+        "account is removed for good, as by `DELETE /api/users/profile`.",
+        query=[schemas.UserRemoval],
+        answers=[json(_REMOVED)],
+        errors={
+            400: "own_account_disabling own_account_removal own_rights_removal last_admin",
+            404: "user_not_found",
+        },
     ),
     users.reset_password: Operation(
         id="resetPassword",
