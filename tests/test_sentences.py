@@ -26,7 +26,7 @@ ELSEWHERE = {
     "formats/responses/lacking.py",  # words of Chinese providers
     "formats/reasoning/think_tags.py",  # quotation marks
     "formats/text_counts.py",  # ranges of characters
-    "handlers/usage.py",  # beginnings of formulas
+    "billing/usage_table.py",  # beginnings of formulas
     "openapi/markdown.py",  # the link to the document in Chinese
     "redaction.py",  # words before a secret
     "reconcile/exports/siliconflow.py",  # the names of the columns of its export

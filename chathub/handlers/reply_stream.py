@@ -99,7 +99,10 @@ async def _send_items(
 ) -> bool:
     """Send text and attachments in one write; whether there were any."""
     encoded = [
-        (msgspec.json.encode(AttachmentEvent.of(item)), sent.event_id() if resumable else b"")
+        (
+            msgspec.json.encode(AttachmentEvent.of(item, events.base_path)),
+            sent.event_id() if resumable else b"",
+        )
         if isinstance(item, Attachment)
         else _text(*item, sent, resumable)
         for item in items

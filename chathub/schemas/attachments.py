@@ -4,6 +4,7 @@ from collections.abc import Iterable
 
 import msgspec
 from msgspec import UNSET, Struct, UnsetType
+from msgspec.structs import replace
 
 
 class Attachment(Struct, frozen=True, tag_field="type", tag="attachment"):
@@ -34,12 +35,12 @@ class _Row(Struct):
 _decode_rows = msgspec.json.Decoder(list[_Row]).decode
 
 
-def file_url(base_path: str, file_id: str) -> str:
-    """Where the owner of a file fetches it: a path, with the server's base path."""
+def file_url(file_id: str, base_path: str = "") -> str:
+    """Where the owner of a file fetches it: a path, behind the base path that the client sees."""
     return f"{base_path}/api/files/{file_id}"
 
 
-def attachments_of(rows: str, base_path: str) -> list[Attachment]:
+def attachments_of(rows: str, base_path: str = "") -> list[Attachment]:
     """A message's attachments, from the JSON of a statement."""
     return [
         Attachment(
@@ -47,7 +48,7 @@ def attachments_of(rows: str, base_path: str) -> list[Attachment]:
             row.media_type,
             row.name,
             row.size,
-            row.url if row.file_id is None else file_url(base_path, row.file_id),
+            row.url if row.file_id is None else file_url(row.file_id, base_path),
             row.text_before,
             row.transcript or UNSET,
         )
@@ -79,6 +80,13 @@ def encode_sources(sources: Iterable[Source]) -> str:
     return msgspec.json.encode(list(sources)).decode() if sources else ""
 
 
+def behind(attachment: Attachment, base_path: str) -> Attachment:
+    """An attachment as a client sees it behind a base path."""
+    if attachment.id is None or not base_path:
+        return attachment
+    return replace(attachment, url=file_url(attachment.id, base_path))
+
+
 class AttachmentEvent(Struct, frozen=True, tag_field="type", tag="attachment"):
     """An attachment as an event of a stream, whose place says what ``at`` says. It is stored already."""
 
@@ -90,6 +98,6 @@ class AttachmentEvent(Struct, frozen=True, tag_field="type", tag="attachment"):
     transcript: str | UnsetType = UNSET
 
     @classmethod
-    def of(cls, attachment: Attachment) -> "AttachmentEvent":
-        at = attachment
-        return cls(at.id, at.media_type, at.name, at.size, at.url, at.transcript)
+    def of(cls, attachment: Attachment, base_path: str) -> "AttachmentEvent":
+        it = behind(attachment, base_path)
+        return cls(it.id, it.media_type, it.name, it.size, it.url, it.transcript)
