@@ -60,14 +60,6 @@ OPERATIONS: Operations = {
         answers=[json(Success)],
         errors={404: "conversation_not_found", 409: "reply_in_progress"},
     ),
-    conversations.delete_all: Operation(
-        id="deleteConversations",
-        summary="Delete all conversations of the caller for good",
-        description="Replies are stopped first. One that begins meanwhile may stay.",
-        body=Confirmation,
-        answers=[json(Success)],
-        errors={400: "current_password_wrong", 429: "too_many_attempts too_many_requests"},
-    ),
     messages.regenerate: Operation(
         id="regenerateReply",
         summary="Generate another reply to the same question",
