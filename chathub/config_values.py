@@ -3,9 +3,10 @@
 import ipaddress
 import math
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, tzinfo
+from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import unquote, urlsplit
 from zoneinfo import ZoneInfo, available_timezones
@@ -138,6 +139,21 @@ def mail_from(text: str) -> str:
     if not re.fullmatch(r"[A-Za-z0-9.!#$%&*+/=?^_`{|}~-]+@[A-Za-z0-9.-]+", text):
         raise ValueError("must be an address such as chathub@example.com")
     return text
+
+
+def secret(variable: str, environ: Mapping[str, str], least: int) -> bytes | None:
+    """The secret that a variable contains, or the file that the variable with ``_FILE`` behind it names;
+    ``least``: how many bytes it must have."""
+    text = environ.get(variable)
+    if not text and (path := environ.get(f"{variable}_FILE")):
+        try:
+            text = Path(path).read_text("utf-8").strip()
+        except (OSError, UnicodeDecodeError) as error:
+            reason = error.strerror if isinstance(error, OSError) else "not UTF-8"
+            raise ValueError(f"{variable}_FILE names {path}, which cannot be read: {reason}") from None
+    if text and len(text.encode()) < least:
+        raise ValueError(f"must be at least {least} bytes long")
+    return text.encode() if text else None
 
 
 def words(text: str) -> list[str]:

@@ -43,7 +43,9 @@ VARIABLES: dict[str, tuple[str, str, Any]] = {
     "CHATHUB_ENV": ("production", "env", "production"),
     "CHATHUB_HOST": ("localhost, [::1],unix:/hub.sock", "hosts", ("localhost", "::1", "unix:/hub.sock")),
     "CHATHUB_PORT": ("8", "port", 8),
+    "CHATHUB_LOG": ("json", "log", "json"),
     "CHATHUB_DATABASE": ("a/b.db", "database", Path("a/b.db")),
+    "CHATHUB_FRONTEND": ("dist", "frontend", Path("dist")),
     "CHATHUB_SECRET_KEY": ("s" * 32, "secret_key", b"s" * 32),
     "CHATHUB_ADMIN_PASSWORD": ("first", "admin_password", "first"),
     "CHATHUB_CORS_ORIGINS": (

@@ -13,7 +13,7 @@ from chathub.database.database import Database
 from chathub.database.errors import DatabaseError
 from chathub.database.transaction import Transaction
 from chathub.errors import ChatHubError
-from chathub.formats.attachments import MOST_BYTES, described
+from chathub.formats.attachments import MOST_BYTES, described, ending_of
 from chathub.formats.events import Attachment, Event
 from chathub.replies import saving
 from chathub.replies.cursor import Part
@@ -136,15 +136,11 @@ def _save(
     )
 
 
-_ENDINGS = {"jpeg": "jpg", "mpeg": "mp3", "svg+xml": "svg", "plain": "txt", "octet-stream": "bin"}
-
-
 def _name_of(attachment: Attachment, position: int) -> str:
     """A file name for an attachment without one."""
-    kind, _, form = attachment.media_type.partition(";")[0].partition("/")
-    ending = _ENDINGS.get(form, form)
+    kind = attachment.media_type.partition("/")[0]
     first = kind if kind in ("image", "audio", "video") else "file"
-    return f"{first}-{position + 1}.{ending}" if ending.isalnum() else f"{first}-{position + 1}"
+    return f"{first}-{position + 1}.{ending_of(attachment.media_type)}"
 
 
 class Placer:
