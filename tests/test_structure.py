@@ -42,8 +42,9 @@ PACKAGES = [
     ["database"],
     ["log", "limits"],
     ["redaction"],
-    ["config", "disk", "frontend"],
+    ["config", "disk"],
     ["config_values", "proxy_settings"],
+    ["frontend"],
     ["errors", "clock", "hosts", "listen_hosts", "offload", "proxy_url", "text", "version"],
     ["sentences"],
 ]
