@@ -26,7 +26,8 @@ from chathub.backup_schedule import Backups
 from chathub.billing import output_rates
 from chathub.billing.settlement_queue import SettlementQueue
 from chathub.billing.token_weights import TokenWeights
-from chathub.chat.removal import Remover
+from chathub.chat import leaving
+from chathub.chat.remover import Remover
 from chathub.clock import Clock
 from chathub.config import Config
 from chathub.database import clock_check
@@ -196,7 +197,6 @@ async def _database(app: web.Application) -> AsyncIterator[None]:
             yield
         finally:
             passwords.close()
-            registrar.close()
 
 
 async def _prepare(
@@ -211,6 +211,7 @@ async def _prepare(
     if interrupted := await db.write(saving.recover, catalog, clock.month(), alive_until):
         log.warning("%d replies were cut off by the last end of the server", interrupted)
     await db.write(response_log.recover)
+    await db.write(leaving.recover)
 
 
 @asynccontextmanager
@@ -271,7 +272,7 @@ async def _generation(app: web.Application) -> AsyncIterator[None]:
     )
     app[app_keys.STORED_RESPONSES] = stored = _stored_responses(app)
     unstored = UnstoredReplies(db, queue)
-    keeper = AttachmentKeeper(db, admission, clock, config)
+    keeper = AttachmentKeeper(db, admission, clock, config.language)
     runner = ReplyRunner(db, client, clock, config, key_reports, unstored, keeper, weights, rates)
     titles = Titles(registry, queue, client, clock, config, rates)
     app[app_keys.REPLIES] = replies = ConversationReplies(
@@ -297,7 +298,7 @@ def _stored_responses(app: web.Application) -> StoredResponses:
 async def _upkeep(app: web.Application) -> AsyncIterator[None]:
     """Background tasks beside the requests: saving, monitoring, backups, deletion."""
     config, clock, db = app[app_keys.CONFIG], app[app_keys.CLOCK], app[app_keys.DB]
-    app[app_keys.REMOVER] = remover = Remover(db)
+    app[app_keys.REMOVER] = remover = Remover(db, clock)
     app[app_keys.BACKUPS] = backups = Backups(db, config, clock, app[app_keys.REGISTRATION].mailer)
     await backups.load_last()
     monitor, replies, disk = Monitor(db), app[app_keys.REPLIES], app[app_keys.DISK]

@@ -14,7 +14,7 @@ from chathub.backup_schedule import Backups
 from chathub.billing.output_rates import OutputRates
 from chathub.billing.settlement_queue import SettlementQueue
 from chathub.billing.token_weights import TokenWeights
-from chathub.chat.removal import Remover
+from chathub.chat.remover import Remover
 from chathub.clock import Clock
 from chathub.config import Config
 from chathub.database.database import Database
@@ -82,5 +82,7 @@ CLOSING = web.RequestKey("CLOSING", bool)
 # the Content-Security-Policy of a page, in place of that of data
 POLICY = web.RequestKey("POLICY", str)
 REQUEST_ID = web.RequestKey("REQUEST_ID", str)
+# the request came over a Unix socket, which no web page reaches
+OVER_UNIX = web.RequestKey("OVER_UNIX", bool)
 # set when a stream has begun: from then on an error is an event, not a response
 STREAMING = web.RequestKey("STREAMING", bool)

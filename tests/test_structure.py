@@ -25,6 +25,7 @@ PACKAGES = [
     ["middlewares", "cors"],
     ["handlers"],
     ["app_keys"],
+    ["archive"],
     ["stored_responses"],
     ["gateway"],
     ["replies"],
