@@ -24,6 +24,7 @@ from chathub.database.transaction import Transaction
 from chathub.database.vacuum import read_space
 from chathub.disk import free_bytes
 from chathub.errors import StartError
+from chathub.frontend import folder as frontend
 from chathub.listen_hosts import in_url, unix_path
 from chathub.proxy_url import ProxyUrl, ProxyUrlError
 from chathub.security import stored_proxy
@@ -66,6 +67,8 @@ def examine(config: Config) -> Iterator[Finding]:
     places = ", ".join(host if unix_path(host) else f"{in_url(host)}:{config.port}" for host in config.hosts)
     yield Finding(True, f"configuration: {config.env}, {places}{config.base_path}; {weight}")
     yield Finding(True, f"way out: {config.proxies.sentence}")
+    if config.frontend is not None:
+        yield _frontend(config.frontend, config.database)
     if new := pending_replacement(Path(os.path.realpath(config.database))):
         yield Finding(False, f"database: {new} is about to take its place, which the next start ends")
         return
@@ -114,6 +117,14 @@ def _database(connection: sqlite3.Connection, config: Config) -> Iterator[Findin
     yield _passwords(tx, config)
     yield _backups(tx, config)
     yield from _secret(tx, config)
+
+
+def _frontend(folder: Path, database: Path) -> Finding:
+    try:
+        frontend.check(folder, database)
+    except StartError as error:
+        return Finding(False, f"front end: {error}")
+    return Finding(True, f"front end: {folder}")
 
 
 def _clock(tx: Transaction) -> Finding:

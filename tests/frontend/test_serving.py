@@ -15,8 +15,10 @@ from frontend.build import BROTLI, CHUNK, LARGE, SCRIPT, STYLE, write_build
 from shared import SharedServer
 
 from chathub.app import create_app
+from chathub.commands.doctor import examine
 from chathub.config import Config
 from chathub.errors import StartError
+from chathub.frontend.folder import Folder
 from chathub.frontend.paths import RESERVED
 from chathub.handlers.http import SAFE
 from chathub.routes import ROUTES
@@ -351,6 +353,30 @@ def test_start_without_a_page_is_refused(config: Config, tmp_path: Path, made: s
             config = dataclasses.replace(config, database=folder / "data" / "chathub.db")
     with pytest.raises(StartError, match=said):
         create_app(dataclasses.replace(config, frontend=folder))
+
+
+def test_doctor_looks_at_the_front_end(config: Config, tmp_path: Path) -> None:
+    for folder, healthy in ((write_build(tmp_path / "dist"), True), (tmp_path / "missing", False)):
+        findings = examine(dataclasses.replace(config, frontend=folder))
+        (finding,) = [each for each in findings if each.text.startswith("front end")]
+        assert finding.ok is healthy and str(folder) in finding.text
+
+
+@pytest.mark.parametrize("before", [0, 32_700, 32_750, 32_768, 100_000])
+def test_event_handler_is_found_anywhere_in_a_script(tmp_path: Path, before: int) -> None:
+    folder = write_build(tmp_path / "dist")
+    (folder / SCRIPT).write_text("x" * before + ' onclick="go(this)"')
+    index = Folder(folder).read_index()
+    # sha256 of "go(this)"
+    assert index and "'sha256-1Y09EoQa29AAQrjal+cwzeWdBsOFA9dFk9Z9IqM5UmM='" in index.policy
+
+
+def test_policy_follows_a_script_that_changes_under_its_name(tmp_path: Path) -> None:
+    folder = Folder(write_build(tmp_path / "dist"))
+    first = folder.read_index()
+    (tmp_path / "dist" / SCRIPT).write_text('"<b onclick=\\"other()\\">"')
+    second = folder.read_index()
+    assert first and second and first.etag == second.etag and first.policy != second.policy
 
 
 def test_start_says_which_files_the_api_hides(
