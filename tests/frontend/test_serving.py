@@ -319,6 +319,19 @@ async def test_server_closes_every_file(config: Config, connect: Connect, tmp_pa
             await asyncio.sleep(0.02)
 
 
+async def test_client_that_reads_nothing_is_dropped(config: Config, connect: Connect, tmp_path: Path) -> None:
+    folder = write_build(tmp_path / "dist")
+    (folder / "large.bin").write_bytes(b"x" * 30_000_000)
+    client = await connect(dataclasses.replace(config, frontend=folder, write_seconds=0.3))
+    reader, writer = await asyncio.open_connection("127.0.0.1", client.port, limit=1024)
+    writer.write(b"GET /large.bin HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
+    await reader.readline()
+    async with asyncio.timeout(20):
+        while open_below(folder):
+            await asyncio.sleep(0.02)
+    writer.transport.abort()
+
+
 def open_below(folder: Path) -> list[str]:
     links = []
     for descriptor in Path("/proc/self/fd").iterdir():
