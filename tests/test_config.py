@@ -90,6 +90,7 @@ VARIABLES: dict[str, tuple[str, str, Any]] = {
     "CHATHUB_EXPORT_DIR": ("/e", "retention", RetentionSettings(folder=Path("/e"))),
     "CHATHUB_CACHED_WEIGHT": ("0.25", "cached_weight", 0.25),
     "CHATHUB_NEW_SECRET_KEY": ("n" * 32, "new_secret_key", b"n" * 32),
+    "CHATHUB_METRICS_TOKEN": ("m" * 16, "metrics_token", b"m" * 16),
     "CHATHUB_SESSION_SECONDS": ("21", "session_seconds", 21),
     "CHATHUB_REGISTRATION": ("closed", "registration", "closed"),
     "CHATHUB_MAIL_FROM": ("hub@example.com", "mail_from", "hub@example.com"),
@@ -175,6 +176,7 @@ def test_unknown_time_zone_is_refused_by_name(name: str) -> None:
         ("CHATHUB_REPLY_SECONDS", "abc", "must be a positive number of seconds"),
         ("CHATHUB_CACHED_WEIGHT", "1.1", "must be a number from 0 to 1"),
         ("CHATHUB_PORT", "abc", "must be a whole number from 0 to 65535"),
+        ("CHATHUB_HOST", " , ", "must name a host"),
         ("CHATHUB_HOST", "::1,unix:", "'unix:' must have a path of 1 to 107 bytes behind unix:"),
         (
             "CHATHUB_BASE_PATH",

@@ -42,6 +42,7 @@ MAY_SCAN = {
 # statements that sort only what they return, or a user's own few rows
 MAY_SORT = {
     *(
+        "api_keys.count_by_health",
         "api_keys.list_own",
         "login_networks.delete_oldest",
         "messages.list_context",
