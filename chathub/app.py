@@ -16,6 +16,7 @@ from aiohttp import web
 
 from chathub import app_keys, cors, middlewares
 from chathub.accounts.bootstrap import create_first_accounts, refuse_default_passwords
+from chathub.accounts.codes import Codes
 from chathub.accounts.last_uses import LastUses
 from chathub.accounts.passwords import Passwords
 from chathub.accounts.registration import RegistrationPolicy
@@ -156,14 +157,15 @@ async def _database(app: web.Application) -> AsyncIterator[None]:
     async with open_database(config, creates=True) as db:
         master = await master_secret(db, config)
         passwords = Passwords(config.bcrypt_rounds)
-        registrar = RegistrationPolicy(config, derive(master, "chathub code v1"))
+        codes = Codes(config, derive(master, "chathub code v1"))
         try:
             app[app_keys.CATALOG] = catalog = Catalog(db, config)
             await _prepare(db, catalog, config, clock, passwords)
             app[app_keys.DB] = db
             app[app_keys.PASSWORDS] = passwords
             app[app_keys.THROTTLE] = Throttle(db, clock, derive(master, "chathub throttle v1"))
-            app[app_keys.REGISTRATION] = registrar
+            app[app_keys.CODES] = codes
+            app[app_keys.REGISTRATION] = RegistrationPolicy(config, codes)
             app[app_keys.VAULT] = Vault(master)
             app[app_keys.AFFINITY] = Affinity(derive(master, "chathub affinity v1"))
             signer = Signer(*await token_keys(db, master))
@@ -274,7 +276,7 @@ async def _upkeep(app: web.Application) -> AsyncIterator[None]:
     """Background tasks beside the requests: saving, monitoring, backups, deletion."""
     config, clock, db = app[app_keys.CONFIG], app[app_keys.CLOCK], app[app_keys.DB]
     app[app_keys.REMOVER] = remover = Remover(db, clock)
-    app[app_keys.BACKUPS] = backups = Backups(db, config, clock, app[app_keys.REGISTRATION].mailer)
+    app[app_keys.BACKUPS] = backups = Backups(db, config, clock, app[app_keys.CODES].mailer)
     await backups.load_last()
     monitor, replies, disk = Monitor(db), app[app_keys.REPLIES], app[app_keys.DISK]
     async with AsyncExitStack() as ending:
@@ -282,7 +284,7 @@ async def _upkeep(app: web.Application) -> AsyncIterator[None]:
         # a check of the database is interrupted before its connection is closed
         async with background_tasks(
             *(replies.beat, replies.save, disk.watch, remover.run, backups.run, partial(trim, db)),
-            *(partial(clock_check.watch, db, clock), monitor.watch, monitor.check),
+            *(partial(clock_check.watch, db, clock), monitor.watch, monitor.check, app[app_keys.CODES].run),
             *(app[app_keys.LAST_USES].run, app[app_keys.STORED_RESPONSES].remove_old),
         ):
             yield
