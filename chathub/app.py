@@ -38,9 +38,12 @@ from chathub.database.opening import open_database
 from chathub.database.periodic import background_tasks
 from chathub.database.vacuum import trim
 from chathub.disk import Disk
+from chathub.frontend.files import FrontEnd
+from chathub.frontend.folder import check as check_frontend
 from chathub.gateway.gateway import Gateway
 from chathub.gateway.metering import Metering
 from chathub.handlers.http import SAFE
+from chathub.handlers.pages import pages
 from chathub.handlers.response_writer import sending
 from chathub.limits.reply_memory import ReplyMemory
 from chathub.limits.request_memory import RequestMemory
@@ -91,6 +94,7 @@ _MIDDLEWARES = (
     sending,
     middlewares.bodies,
     middlewares.authentication,
+    pages,
 )
 # a part of a path, which matches everything but a slash: braces too, unlike aiohttp's own pattern
 _PART = re.compile(r"\{(\w+)\}")
@@ -122,6 +126,8 @@ def create_app(
     app[app_keys.OFFLOAD] = Offload()
     app[app_keys.RESPONSE_MEMORY] = ResponseMemory()
     app[app_keys.REPLY_MEMORY] = ReplyMemory()
+    if config.frontend is not None:
+        _add_frontend(app, config.frontend)
     app[app_keys.ACCESS] = {route.handler: route.access for route in ROUTES}
     for route in ROUTES:
         app.router.add_route(route.method, _PART.sub(r"{\1:[^/]+}", route.path), route.handler)
@@ -136,6 +142,22 @@ def create_app(
     return app
 
 
+def _add_frontend(app: web.Application, folder: Path) -> None:
+    """Serve the front end of a folder.
+
+    Raises:
+        StartError: it has no page.
+    """
+    if hidden := check_frontend(folder, app[app_keys.CONFIG].database):
+        log.warning("%s of the front end cannot be reached: these names are the API's", ", ".join(hidden))
+    app[app_keys.FRONTEND] = frontend = FrontEnd(folder.absolute())
+    app.on_cleanup.append(lambda app: _end_frontend(frontend))
+
+
+async def _end_frontend(frontend: FrontEnd) -> None:
+    frontend.end()
+
+
 def _load_codecs() -> None:
     """Load codecs now: Python reads one from disk at its first use, when there may be no free descriptor."""
     for name in ("utf-16-le", "utf-8-sig", "idna", "raw_unicode_escape"):
@@ -143,11 +165,14 @@ def _load_codecs() -> None:
 
 
 async def _add_headers(request: web.Request, response: web.StreamResponse) -> None:
-    """Add the headers of every response: the request's id and the security headers (``SAFE``). A provider's
-    id is passed on as the id that SDKs show; ours then has a name of its own."""
+    """Add the headers of every response: the request's id and the security headers (``SAFE``); a
+    page has a policy of its own. A provider's id is passed on as the id that SDKs show; ours then has a name
+    of its own."""
     name = "X-ChatHub-Request-ID" if "X-Request-ID" in response.headers else "X-Request-ID"
     response.headers[name] = request_id(request)
     response.headers.update(SAFE)
+    if policy := request.get(app_keys.POLICY):
+        response.headers["Content-Security-Policy"] = policy
 
 
 @asynccontextmanager
@@ -249,7 +274,7 @@ async def _generation(app: web.Application) -> AsyncIterator[None]:
     )
     app[app_keys.STORED_RESPONSES] = stored = _stored_responses(app)
     unstored = UnstoredReplies(db, queue)
-    keeper = AttachmentKeeper(db, admission, clock, config)
+    keeper = AttachmentKeeper(db, admission, clock, config.language)
     runner = ReplyRunner(db, client, clock, config, key_reports, unstored, keeper, weights, rates)
     titles = Titles(registry, queue, client, clock, config, rates)
     app[app_keys.REPLIES] = replies = ConversationReplies(

@@ -9,6 +9,7 @@ from chathub.handlers import (
     chat,
     codes,
     conversations,
+    exporting,
     files,
     health,
     invites,
@@ -47,6 +48,8 @@ ROUTES = (
     # 1 health
     Route("GET", "/api/health", health.check, PUBLIC),
     Route("HEAD", "/api/health", health.check, PUBLIC),
+    Route("GET", "/api/health/ready", health.ready, PUBLIC),
+    Route("HEAD", "/api/health/ready", health.ready, PUBLIC),
     # 2 models
     Route("GET", "/api/models", models.list_all, PUBLIC),
     Route("POST", "/api/models", models.create, ADMIN),
@@ -114,6 +117,7 @@ ROUTES = (
     Route("GET", "/api/users/profile", users.show_profile),
     Route("PUT", "/api/users/profile", users.update_profile, SESSION),
     Route("DELETE", "/api/users/profile", leaving.leave, SESSION),
+    Route("GET", "/api/users/profile/export", exporting.export, SESSION),
     Route("GET", "/api/users/{user_id}", users.get, ADMIN),
     Route("PUT", "/api/users/{user_id}", users.update, ADMIN),
     Route("DELETE", "/api/users/{user_id}", users.disable, ADMIN),

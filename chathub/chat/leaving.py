@@ -131,7 +131,7 @@ def _clear_names(tx: Transaction, leaver: LeavingUser) -> bool:
     """Remove names and texts of the user from some entries of the audit and the ledger; gives whether there
     were any to look through."""
     user_id = leaver.user_id
-    audit_end = tx.all(tx.q.leaving_users.find_audit_end, after=leaver.audit_id, most=_ENTRIES)[0].id
+    audit_end = tx.all(tx.q.audit.find_end, after=leaver.audit_id, most=_ENTRIES)[0].id
     if audit_end is not None:
         tx.run(tx.q.leaving_users.clear_audit, user_id=user_id, after=leaver.audit_id, last=audit_end)
     ledger_end = tx.all(

@@ -14,6 +14,7 @@ from chathub.database.rows.budgets import Budgets
 from chathub.database.rows.clock import Clock
 from chathub.database.rows.conversations import Conversations
 from chathub.database.rows.deleted_conversations import DeletedConversations
+from chathub.database.rows.exports import Exports
 from chathub.database.rows.files import Files
 from chathub.database.rows.idempotency import Idempotency
 from chathub.database.rows.invites import Invites
@@ -64,6 +65,7 @@ class Queries:
     clock: Clock
     conversations: Conversations
     deleted_conversations: DeletedConversations
+    exports: Exports
     files: Files
     idempotency: Idempotency
     invites: Invites

@@ -8,7 +8,7 @@ from aiohttp import web
 from msgspec import Struct
 
 from chathub.accounts.caller import Caller
-from chathub.app_keys import CALLER, CLOCK, CONFIG, DB, REMOVER, REPLIES
+from chathub.app_keys import CALLER, CLOCK, DB, REMOVER, REPLIES
 from chathub.chat import branches, removal, settle
 from chathub.chat.final_status import NOT_STORED
 from chathub.chat.title_text import title_of
@@ -18,7 +18,7 @@ from chathub.database.statements import R, Select
 from chathub.database.transaction import Transaction
 from chathub.errors import BadRequest, Forbidden, NotFound
 from chathub.handlers.confirmation import confirm_password
-from chathub.handlers.http import actor, body, done, json_response, language_of, query, said
+from chathub.handlers.http import actor, base_path_of, body, done, json_response, language_of, query, said
 from chathub.handlers.json_lists import Encode, send_rows
 from chathub.handlers.response_writer import large
 from chathub.schemas import conversations as schemas
@@ -169,7 +169,7 @@ def _encode_conversation(tx: Transaction, conversation_id: int) -> bytes | None:
 def _message_encoder(request: web.Request, public_id: str, owner_id: int) -> Encode:
     """The JSON of a message; the text of a running reply, and of one that could not be stored yet, comes from
     memory."""
-    language, base_path = language_of(request), request.app[CONFIG].base_path
+    language, base_path = language_of(request), base_path_of(request)
     unstored = request.app[REPLIES].unstored(public_id, owner_id)
     running = request.app[REPLIES].find_running(public_id, owner_id)
     running_id = running.turn.message_id if running else None

@@ -53,6 +53,7 @@ SENTENCES = {
         "数据库无法写入，暂时只能读取",
         "The database can only be read now, not written",
     ),
+    "health_ready": ("服务器已就绪", "The server is ready"),
     "invite_created": (
         "请立即保存邀请码，它不会再次显示",
         "Please save the invite code now, it is not shown again",

@@ -39,3 +39,13 @@ FROM kinds CROSS JOIN audit WHERE id IN (
         AND (:until IS NULL OR newest.at < :until)
     ORDER BY newest.id DESC LIMIT :limit)
 ORDER BY id DESC LIMIT :limit
+
+-- name: find_end
+-- the end of the next piece (NULL: there is none)
+SELECT max(id) AS id FROM (SELECT id FROM audit WHERE id > :after ORDER BY id LIMIT :most)
+
+-- name: list_about
+-- of a piece: what a user did, and what was done to the user
+SELECT id, at, event, actor_id, actor, target, address, request_id, details
+FROM audit
+WHERE id > :after AND id <= :last AND (actor_id = :user_id OR target = 'user ' || :user_id) ORDER BY id

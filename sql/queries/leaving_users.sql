@@ -59,10 +59,6 @@ DELETE FROM login_networks WHERE user_id = :user_id
 -- name: delete_request_counts
 DELETE FROM request_counts WHERE user_id = :user_id
 
--- name: find_audit_end
--- the end of the next piece of the audit (NULL: there is none)
-SELECT max(id) AS id FROM (SELECT id FROM audit WHERE id > :after ORDER BY id LIMIT :most)
-
 -- name: clear_audit
 UPDATE audit SET (actor, details) = (
     SELECT nameless.actor, nameless.details FROM audit_without_names AS nameless
@@ -73,7 +69,7 @@ WHERE id > :after AND id <= :last AND EXISTS (
         AND (nameless.actor <> audit.actor OR nameless.details <> audit.details))
 
 -- name: find_ledger_end
--- the same of the user's entries in the ledger
+-- the end of the next piece of the user's entries in the ledger (NULL: there is none)
 SELECT max(id) AS id FROM (SELECT id FROM ledger WHERE user_id = :user_id AND id > :after ORDER BY id LIMIT :most)
 
 -- name: clear_ledger

@@ -44,7 +44,6 @@ class LeavingUsers(Statements):
     delete_invites: Command
     delete_networks: Command
     delete_request_counts: Command
-    find_audit_end: Select[LastId]
     clear_audit: Command
     find_ledger_end: Select[LastId]
     clear_ledger: Command
