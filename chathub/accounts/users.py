@@ -1,6 +1,7 @@
 """Accounts: how names are compared, and the writes that take several statements in one transaction."""
 
 import re
+import string
 import unicodedata
 from typing import NamedTuple, TypeVar
 
@@ -28,6 +29,8 @@ _BLANK = re.compile(
 )
 # two blanks, or a blank that looks like one, in comparable form
 _BLANKS = re.compile(r"  |[^\S ]")
+
+_LOWER = str.maketrans(string.ascii_uppercase, string.ascii_lowercase)
 
 T = TypeVar("T")
 
@@ -85,6 +88,12 @@ def _changed(old: T, new: T | UnsetType) -> T:
 def comparable(name: str) -> str:
     """The form in which names and addresses are compared: ``Ａdmin`` and ``admin`` are the same name."""
     return unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", name).casefold())
+
+
+def mailbox(address: str) -> str:
+    """The form in which the addresses of one mailbox are the same: without regard to the case of ASCII's
+    letters. Others that compare as equal may lead to another mailbox."""
+    return address.translate(_LOWER)
 
 
 def check_username(name: str) -> str:

@@ -9,6 +9,12 @@ SELECT id, username, email, role, subscription_type, is_active, created_at, upda
     password_is_default, token_version
 FROM users WHERE username_key = :username_key
 
+-- name: get_by_email
+-- the same by the mail address in comparable form
+SELECT id, username, email, role, subscription_type, is_active, created_at, updated_at, password_hash,
+    password_is_default, token_version
+FROM users WHERE email_key = :email_key AND left_at IS NULL
+
 -- name: get_demo
 -- the user of demo-token; never an administrator, even if that account became one
 SELECT id, username, role FROM users WHERE username_key = 'demo' AND is_active AND role = 'user'
