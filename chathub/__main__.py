@@ -50,12 +50,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     if arguments.version:
         print(f"chathub {version()}")
         return 0
-    formatter = begin_log()
     try:
         if arguments.command == "doctor":
+            begin_log()
             return doctor(lambda: configuration.load(arguments, os.environ))
         config = configuration.load(arguments, os.environ)
-        return _run(arguments, config, formatter)
+        return _run(arguments, config, begin_log(config.log))
     except StartError as error:
         print(f"chathub: {error}", file=sys.stderr)
         return 2

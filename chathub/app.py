@@ -26,7 +26,8 @@ from chathub.backup_schedule import Backups
 from chathub.billing import output_rates
 from chathub.billing.settlement_queue import SettlementQueue
 from chathub.billing.token_weights import TokenWeights
-from chathub.chat.removal import Remover
+from chathub.chat import leaving
+from chathub.chat.remover import Remover
 from chathub.clock import Clock
 from chathub.config import Config
 from chathub.database import clock_check
@@ -36,9 +37,12 @@ from chathub.database.opening import open_database
 from chathub.database.periodic import background_tasks
 from chathub.database.vacuum import trim
 from chathub.disk import Disk
+from chathub.frontend.files import FrontEnd
+from chathub.frontend.folder import check as check_frontend
 from chathub.gateway.gateway import Gateway
 from chathub.gateway.metering import Metering
 from chathub.handlers.http import SAFE
+from chathub.handlers.pages import pages
 from chathub.handlers.response_writer import sending
 from chathub.limits.reply_memory import ReplyMemory
 from chathub.limits.request_memory import RequestMemory
@@ -89,6 +93,7 @@ _MIDDLEWARES = (
     sending,
     middlewares.bodies,
     middlewares.authentication,
+    pages,
 )
 # a part of a path, which matches everything but a slash: braces too, unlike aiohttp's own pattern
 _PART = re.compile(r"\{(\w+)\}")
@@ -120,6 +125,8 @@ def create_app(
     app[app_keys.OFFLOAD] = Offload()
     app[app_keys.RESPONSE_MEMORY] = ResponseMemory()
     app[app_keys.REPLY_MEMORY] = ReplyMemory()
+    if config.frontend is not None:
+        _add_frontend(app, config.frontend)
     app[app_keys.ACCESS] = {route.handler: route.access for route in ROUTES}
     for route in ROUTES:
         app.router.add_route(route.method, _PART.sub(r"{\1:[^/]+}", route.path), route.handler)
@@ -134,6 +141,22 @@ def create_app(
     return app
 
 
+def _add_frontend(app: web.Application, folder: Path) -> None:
+    """Serve the front end of a folder.
+
+    Raises:
+        StartError: it has no page.
+    """
+    if hidden := check_frontend(folder, app[app_keys.CONFIG].database):
+        log.warning("%s of the front end cannot be reached: these names are the API's", ", ".join(hidden))
+    app[app_keys.FRONTEND] = frontend = FrontEnd(folder.absolute())
+    app.on_cleanup.append(lambda app: _end_frontend(frontend))
+
+
+async def _end_frontend(frontend: FrontEnd) -> None:
+    frontend.end()
+
+
 def _load_codecs() -> None:
     """Load codecs now: Python reads one from disk at its first use, when there may be no free descriptor."""
     for name in ("utf-16-le", "utf-8-sig", "idna", "raw_unicode_escape"):
@@ -141,11 +164,14 @@ def _load_codecs() -> None:
 
 
 async def _add_headers(request: web.Request, response: web.StreamResponse) -> None:
-    """Add the headers of every response: the request's id and the security headers (``SAFE``). A provider's
-    id is passed on as the id that SDKs show; ours then has a name of its own."""
+    """Add the headers of every response: the request's id and the security headers (``SAFE``); a
+    page has a policy of its own. A provider's id is passed on as the id that SDKs show; ours then has a name
+    of its own."""
     name = "X-ChatHub-Request-ID" if "X-Request-ID" in response.headers else "X-Request-ID"
     response.headers[name] = request_id(request)
     response.headers.update(SAFE)
+    if policy := request.get(app_keys.POLICY):
+        response.headers["Content-Security-Policy"] = policy
 
 
 @asynccontextmanager
@@ -171,7 +197,6 @@ async def _database(app: web.Application) -> AsyncIterator[None]:
             yield
         finally:
             passwords.close()
-            registrar.close()
 
 
 async def _prepare(
@@ -186,6 +211,7 @@ async def _prepare(
     if interrupted := await db.write(saving.recover, catalog, clock.month(), alive_until):
         log.warning("%d replies were cut off by the last end of the server", interrupted)
     await db.write(response_log.recover)
+    await db.write(leaving.recover)
 
 
 @asynccontextmanager
@@ -246,7 +272,7 @@ async def _generation(app: web.Application) -> AsyncIterator[None]:
     )
     app[app_keys.STORED_RESPONSES] = stored = _stored_responses(app)
     unstored = UnstoredReplies(db, queue)
-    keeper = AttachmentKeeper(db, admission, clock, config)
+    keeper = AttachmentKeeper(db, admission, clock, config.language)
     runner = ReplyRunner(db, client, clock, config, key_reports, unstored, keeper, weights, rates)
     titles = Titles(registry, queue, client, clock, config, rates)
     app[app_keys.REPLIES] = replies = ConversationReplies(
@@ -272,7 +298,7 @@ def _stored_responses(app: web.Application) -> StoredResponses:
 async def _upkeep(app: web.Application) -> AsyncIterator[None]:
     """Background tasks beside the requests: saving, monitoring, backups, deletion."""
     config, clock, db = app[app_keys.CONFIG], app[app_keys.CLOCK], app[app_keys.DB]
-    app[app_keys.REMOVER] = remover = Remover(db)
+    app[app_keys.REMOVER] = remover = Remover(db, clock)
     app[app_keys.BACKUPS] = backups = Backups(db, config, clock, app[app_keys.REGISTRATION].mailer)
     await backups.load_last()
     monitor, replies, disk = Monitor(db), app[app_keys.REPLIES], app[app_keys.DISK]

@@ -14,11 +14,12 @@ from chathub.backup_schedule import Backups
 from chathub.billing.output_rates import OutputRates
 from chathub.billing.settlement_queue import SettlementQueue
 from chathub.billing.token_weights import TokenWeights
-from chathub.chat.removal import Remover
+from chathub.chat.remover import Remover
 from chathub.clock import Clock
 from chathub.config import Config
 from chathub.database.database import Database
 from chathub.disk import Disk
+from chathub.frontend.files import FrontEnd
 from chathub.gateway.gateway import Gateway
 from chathub.limits.reply_memory import ReplyMemory
 from chathub.limits.request_memory import RequestBody, RequestMemory
@@ -68,6 +69,8 @@ RUNNING = web.AppKey("RUNNING", Registry)
 TOKEN_WEIGHTS = web.AppKey("TOKEN_WEIGHTS", TokenWeights)
 SETTLEMENT_QUEUE = web.AppKey("SETTLEMENT_QUEUE", SettlementQueue)
 REMOVER = web.AppKey("REMOVER", Remover)
+# there only if one is configured
+FRONTEND = web.AppKey("FRONTEND", FrontEnd)
 # handler → "public", "user", "session" (no access token), "admin" or "v1"
 ACCESS = web.AppKey("ACCESS", Mapping)
 
@@ -76,6 +79,10 @@ CALLER = web.RequestKey("CALLER", Caller)
 BODY = web.RequestKey("BODY", RequestBody)
 # the connection is closed after the response, although the client may still be sending
 CLOSING = web.RequestKey("CLOSING", bool)
+# the Content-Security-Policy of a page, in place of that of data
+POLICY = web.RequestKey("POLICY", str)
 REQUEST_ID = web.RequestKey("REQUEST_ID", str)
+# the request came over a Unix socket, which no web page reaches
+OVER_UNIX = web.RequestKey("OVER_UNIX", bool)
 # set when a stream has begun: from then on an error is an event, not a response
 STREAMING = web.RequestKey("STREAMING", bool)

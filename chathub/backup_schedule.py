@@ -1,5 +1,7 @@
 """Scheduled backups: one every so many hours; old ones are thinned out, and the last result is stored."""
 
+from __future__ import annotations
+
 import asyncio
 import logging
 import secrets
@@ -8,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from functools import partial
 from threading import Event
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import msgspec
 from msgspec import Struct
@@ -22,9 +24,11 @@ from chathub.database.errors import DatabaseError
 from chathub.database.transaction import Transaction
 from chathub.disk import make_folder
 from chathub.errors import ChatHubError, StartError
-from chathub.mail import Mailer
 from chathub.security.audit import SERVER, record
 from chathub.sentences import sentence
+
+if TYPE_CHECKING:
+    from chathub.mail import Mailer
 
 T = TypeVar("T")
 

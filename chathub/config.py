@@ -37,7 +37,11 @@ class Config:
     # names, addresses, and Unix sockets as unix:/path
     hosts: tuple[str, ...] = ("127.0.0.1",)
     port: int = 5001
+    # the form of the log: `text` or `json`
+    log: str = "text"
     database: Path = Path("database/chathub.db")
+    # the folder of a built front end
+    frontend: Path | None = None
     secret_key: bytes | None = field(default=None, repr=False)
     # the secret that `rotate-secret` puts in its place
     new_secret_key: bytes | None = field(default=None, repr=False)
@@ -119,7 +123,9 @@ _VARIABLES: Mapping[str, tuple[str, Callable[[str], Any]]] = {
     "CHATHUB_ENV": ("env", values.one_of("development", "production")),
     "CHATHUB_HOST": ("hosts", values.listen_hosts),
     "CHATHUB_PORT": ("port", values.whole(0, 65_535)),
+    "CHATHUB_LOG": ("log", values.one_of("text", "json")),
     "CHATHUB_DATABASE": ("database", Path),
+    "CHATHUB_FRONTEND": ("frontend", Path),
     "CHATHUB_ADMIN_PASSWORD": ("admin_password", str),
     "CHATHUB_CORS_ORIGINS": ("cors_origins", lambda text: values.origins(values.words(text))),
     "CHATHUB_ALLOWED_HOSTS": ("allowed_hosts", values.hosts),
@@ -158,7 +164,7 @@ _VARIABLES: Mapping[str, tuple[str, Callable[[str], Any]]] = {
     "CHATHUB_CACHED_WEIGHT": ("cached_weight", values.share),
     "CHATHUB_USAGE_SECONDS": ("usage_seconds", values.seconds_or_none),
 }
-_FLAGS = ("env", "port", "database", "local_model")
+_FLAGS = ("env", "port", "database", "frontend", "local_model")
 
 
 def add_flags(parser: argparse.ArgumentParser, default: Any = None) -> None:
@@ -177,6 +183,7 @@ def add_flags(parser: argparse.ArgumentParser, default: Any = None) -> None:
         metavar="ORIGIN",
         help="an origin whose web pages may use the API; may be repeated",
     )
+    add("--frontend", metavar="DIR", help="the folder of a built single-page front end, served at /")
     add("--local-model", metavar="NAME", help="smollm2, qwen2.5-0.5b, or the path of a GGUF file")
 
 
@@ -256,19 +263,8 @@ def _new_secret(flags: argparse.Namespace, environ: Mapping[str, str]) -> dict[s
 
 
 def _read_secret(variable: str, environ: Mapping[str, str]) -> dict[str, bytes]:
-    """The secret that a variable contains, or the file that the variable with ``_FILE`` behind it names."""
-    text = environ.get(variable)
-    if not text and (path := environ.get(f"{variable}_FILE")):
-        try:
-            text = Path(path).read_text("utf-8").strip()
-        except (OSError, UnicodeDecodeError) as error:
-            reason = error.strerror if isinstance(error, OSError) else "not UTF-8"
-            raise ValueError(f"{variable}_FILE names {path}, which cannot be read: {reason}") from None
-    if not text:
-        return {}
-    if len(text.encode()) < 32:
-        raise ValueError("must be at least 32 bytes long")
-    return {_SECRETS[variable]: text.encode()}
+    secret = values.secret(variable, environ, least=32)
+    return {_SECRETS[variable]: secret} if secret else {}
 
 
 def _allow(flags: argparse.Namespace, environ: Mapping[str, str]) -> dict[str, Any]:

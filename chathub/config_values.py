@@ -3,9 +3,10 @@
 import ipaddress
 import math
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, tzinfo
+from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import unquote, urlsplit
 from zoneinfo import ZoneInfo, available_timezones
@@ -16,7 +17,8 @@ from chathub.listen_hosts import read_host
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 # parts without the characters that end or divide a path or need an escape (RFC 3986, 2.3); no part is . or ..
-_BASE_PATH = re.compile(r"(/(?!\.{1,2}(/|$))[A-Za-z0-9._~-]+)+")
+_PREFIX = re.compile(r"(/(?!\.{1,2}(/|$))[A-Za-z0-9._~-]+)+")
+_LONGEST_PREFIX = 200
 
 
 @dataclass(frozen=True)
@@ -139,6 +141,21 @@ def mail_from(text: str) -> str:
     return text
 
 
+def secret(variable: str, environ: Mapping[str, str], least: int) -> bytes | None:
+    """The secret that a variable contains, or the file that the variable with ``_FILE`` behind it names;
+    ``least``: how many bytes it must have."""
+    text = environ.get(variable)
+    if not text and (path := environ.get(f"{variable}_FILE")):
+        try:
+            text = Path(path).read_text("utf-8").strip()
+        except (OSError, UnicodeDecodeError) as error:
+            reason = error.strerror if isinstance(error, OSError) else "not UTF-8"
+            raise ValueError(f"{variable}_FILE names {path}, which cannot be read: {reason}") from None
+    if text and len(text.encode()) < least:
+        raise ValueError(f"must be at least {least} bytes long")
+    return text.encode() if text else None
+
+
 def words(text: str) -> list[str]:
     return [word.strip() for word in text.split(",") if word.strip()]
 
@@ -157,14 +174,20 @@ def trusted_proxies(text: str) -> TrustedProxies:
 
 
 def base_path(text: str) -> str:
-    """A path without a slash at its end; empty for the root."""
+    path = path_prefix(text)
+    # a request below it would be one without it as well
+    if path.split("/")[1:2] in (["api"], ["v1"]):
+        raise ValueError("must not begin with /api or /v1, which are paths of ChatHub itself")
+    return path
+
+
+def path_prefix(text: str) -> str:
+    """A path without a slash at its end, and empty for the root."""
     path = "/" + text.strip("/")
     if path == "/":
         return ""
-    if not _BASE_PATH.fullmatch(path) or path.split("/")[1] in ("api", "v1"):
-        raise ValueError(
-            "must be a path such as /chathub, of letters, digits and - _ . ~, not below /api or /v1"
-        )
+    if not _PREFIX.fullmatch(path) or len(path) > _LONGEST_PREFIX:
+        raise ValueError("must be a path such as /chathub, of letters, digits and - _ . ~")
     return path
 
 

@@ -47,7 +47,8 @@ async def _add_headers(origins: tuple[str, ...], request: web.Request, response:
     origin = request.headers.get("Origin")
     if origin is None:
         return
-    response.headers["Vary"] = "Origin"
+    varies = response.headers.get("Vary")
+    response.headers["Vary"] = f"{varies}, Origin" if varies else "Origin"
     if origin in origins and request.match_info.http_exception is not None:
         response.headers["Access-Control-Allow-Origin"] = origin
         response.headers["Access-Control-Expose-Headers"] = ",".join(_READABLE)

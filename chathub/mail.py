@@ -1,20 +1,24 @@
 """Sending a mail through the configured SMTP server.
 
-smtplib blocks, so that each delivery runs in a thread. After a timeout its connection is closed.
+Only a server with ``CHATHUB_SMTP_URL`` imports this module.
 """
 
 import asyncio
 import contextlib
 import logging
-import smtplib
-import socket
-import ssl
-from concurrent.futures import ThreadPoolExecutor
 from email.errors import MessageError
 from email.headerregistry import Address
 from email.message import EmailMessage
-from email.policy import SMTP
+from email.policy import SMTP as SMTP_POLICY
 from email.utils import formatdate, make_msgid
+
+from aiosmtplib import (
+    SMTP,
+    SMTPException,
+    SMTPNotSupported,
+    SMTPRecipientsRefused,
+    SMTPResponseException,
+)
 
 from chathub.config_values import SmtpServer
 from chathub.errors import BadRequest, UpstreamFailed
@@ -23,6 +27,9 @@ log = logging.getLogger("chathub")
 
 # seconds; the page that requests a code waits for ten
 _SECONDS = 8.0
+# seconds for the farewell after a mail was accepted
+_FAREWELL = 1.0
+_AT_ONCE = 4
 
 
 class Mailer:
@@ -31,7 +38,7 @@ class Mailer:
     def __init__(self, server: SmtpServer, sender: str) -> None:
         self._server = server
         self._sender = sender
-        self._pool = ThreadPoolExecutor(4, "mail")
+        self._slots = asyncio.Semaphore(_AT_ONCE)
 
     async def send(self, to: str, subject: str, text: str) -> None:
         """Send one mail.
@@ -40,78 +47,43 @@ class Mailer:
             BadRequest: the address is not valid.
             UpstreamFailed: the server did not accept it, or not in time.
         """
-        delivery = _Delivery(self._server, self._sender, to, _message(self._sender, to, subject, text))
+        message = _message(self._sender, to, subject, text)
         try:
-            async with asyncio.timeout(_SECONDS):
-                await asyncio.get_running_loop().run_in_executor(self._pool, delivery.run)
-        except (OSError, ValueError) as error:
+            async with asyncio.timeout(_SECONDS), self._slots:
+                await self._deliver(to, message)
+        except (OSError, ValueError, SMTPException) as error:
             log.warning("no mail through %s:%d: %s", self._server.host, self._server.port, _reason(error))
             raise UpstreamFailed("mail_not_sent") from None
-        finally:
-            delivery.cut()
 
-    def close(self) -> None:
-        self._pool.shutdown(wait=False, cancel_futures=True)
-
-
-class _Delivery:
-    """One SMTP session with the server."""
-
-    def __init__(self, server: SmtpServer, sender: str, to: str, message: EmailMessage) -> None:
-        self._server = server
-        self._sender = sender
-        self._to = to
-        self._message = message
-        self._smtp: smtplib.SMTP | None = None
-        self._is_cut = False
-
-    def run(self) -> None:
-        """Send the message; blocks.
-
-        Raises:
-            OSError: of the network, of TLS or of the server's refusal (smtplib's errors are OSErrors).
-        """
+    async def _deliver(self, to: str, message: EmailMessage) -> None:
+        """One SMTP session. The connection is closed also when it is cancelled."""
         server = self._server
-        # the greeting names the sender's domain: smtplib would look up this machine's name and reveal it
+        # the greeting names the sender's domain: the library would look up this machine's name and reveal it
         name = self._sender.rpartition("@")[2]
-        with (
-            smtplib.SMTP_SSL(server.host, server.port, name, timeout=_SECONDS, context=_trusting())
-            if server.tls
-            else smtplib.SMTP(server.host, server.port, name, timeout=_SECONDS)
-        ) as smtp:
-            self._smtp = smtp
-            if self._is_cut:
-                raise TimeoutError("too late")
-            smtp.ehlo()
-            encrypted = server.tls
-            if not server.tls and smtp.has_extn("starttls"):
-                smtp.starttls(context=_trusting())
-                encrypted = True
+        # STARTTLS where the server offers it
+        smtp = SMTP(
+            hostname=server.host,
+            port=server.port,
+            local_hostname=name,
+            timeout=_SECONDS,
+            use_tls=server.tls,
+            start_tls=False if server.tls else None,
+        )
+        try:
+            await smtp.connect()
             if server.username:
-                if not encrypted:
-                    raise smtplib.SMTPNotSupportedError(
-                        "the password goes over TLS only: no STARTTLS offered"
-                    )
-                smtp.login(server.username, server.password)
-            smtp.send_message(self._message, self._sender, [self._to])
-
-    def cut(self) -> None:
-        """Close the connection from another thread; has no effect after the end."""
-        self._is_cut = True
-        if self._smtp is not None and (connection := self._smtp.sock) is not None:
-            with contextlib.suppress(OSError):
-                # not TLS's own shutdown: it would wait, and the other thread uses that connection
-                socket.socket.shutdown(connection, socket.SHUT_RDWR)
-
-
-def _trusting() -> ssl.SSLContext:
-    """TLS with the authorities that the system trusts. Reading their certificates takes 60 ms of CPU, so that
-    it happens only for an encrypted session."""
-    return ssl.create_default_context()
+                if smtp.get_transport_info("sslcontext") is None:
+                    raise SMTPNotSupported("the password goes over TLS only: no STARTTLS offered")
+                await smtp.login(server.username, server.password)
+            await smtp.send_message(message, sender=self._sender, recipients=[to])
+            with contextlib.suppress(SMTPException):
+                await smtp.quit(timeout=_FAREWELL)
+        finally:
+            smtp.close()
 
 
 def _message(sender: str, to: str, subject: str, text: str) -> EmailMessage:
-    message = EmailMessage(policy=SMTP)
+    message = EmailMessage(policy=SMTP_POLICY)
     try:
         message["From"] = Address("ChatHub", addr_spec=sender)
         message["To"] = Address(addr_spec=to)
@@ -128,10 +100,10 @@ def _message(sender: str, to: str, subject: str, text: str) -> EmailMessage:
 
 def _reason(error: Exception) -> str:
     """The reason for the log: never the server's own words, which may repeat the password."""
-    if isinstance(error, smtplib.SMTPRecipientsRefused):
-        return f"recipient refused ({', '.join(str(code) for code, _ in error.recipients.values())})"
-    if isinstance(error, smtplib.SMTPResponseException):
-        return f"{type(error).__name__} {error.smtp_code}"
+    if isinstance(error, SMTPRecipientsRefused):
+        return f"recipient refused ({', '.join(str(each.code) for each in error.recipients)})"
+    if isinstance(error, SMTPResponseException):
+        return f"{type(error).__name__} {error.code}"
     if isinstance(error, TimeoutError):
         return "no response in time"
     if isinstance(error, ValueError):

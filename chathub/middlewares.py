@@ -8,20 +8,13 @@ from urllib.parse import urlsplit
 
 from aiohttp import web
 
-from chathub.app_keys import ACCESS, BODY, CALLER, CLOSING, CONFIG, REQUEST_ID, STREAMING
+from chathub.app_keys import ACCESS, BODY, CALLER, CLOSING, CONFIG, OVER_UNIX, REQUEST_ID, STREAMING
 from chathub.config import Config
 from chathub.database.errors import DatabaseError
 from chathub.errors import BudgetSpent, ChatHubError, CompressedBody, Misdirected, forget_frames
 from chathub.formats import anthropic, openai
 from chathub.handlers.callers import check_access, get_caller
-from chathub.handlers.http import (
-    Handler,
-    came_over_unix_socket,
-    is_compressed,
-    language_at,
-    raw,
-    speaks_anthropic,
-)
+from chathub.handlers.http import Handler, is_compressed, language_at, raw, speaks_anthropic
 from chathub.handlers.wrong_paths import WrongPath, wrong_path
 from chathub.hosts import is_allowed
 from chathub.log import REQUEST
@@ -76,12 +69,13 @@ async def hosts(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Accept our own host names only: else the page of another site could reach this server under its own
     name (DNS rebinding)."""
     allowed = request.app[CONFIG].answers_to
-    if allowed:
+    # no page reaches a Unix socket but through a proxy, where the names count that production lists
+    if allowed and not (request.get(OVER_UNIX) and request.app[CONFIG].development):
         names = request.headers.getall("Host", [])
         if request.raw_path.startswith(("http://", "https://")):
             # the absolute form wins over the header (RFC 9112, 3.2.2)
             names = [*names, urlsplit(request.raw_path).netloc]
-        if not all(is_allowed(host, allowed) for host in names) and not came_over_unix_socket(request):
+        if not all(is_allowed(host, allowed) for host in names):
             raise Misdirected("host_refused")
     return await handler(request)
 

@@ -8,9 +8,11 @@ from chathub.handlers import (
     auth,
     chat,
     conversations,
+    exporting,
     files,
     health,
     invites,
+    leaving,
     messages,
     models,
     probes,
@@ -45,6 +47,8 @@ ROUTES = (
     # 1 health
     Route("GET", "/api/health", health.check, PUBLIC),
     Route("HEAD", "/api/health", health.check, PUBLIC),
+    Route("GET", "/api/health/ready", health.ready, PUBLIC),
+    Route("HEAD", "/api/health/ready", health.ready, PUBLIC),
     # 2 models
     Route("GET", "/api/models", models.list_all, PUBLIC),
     Route("POST", "/api/models", models.create, ADMIN),
@@ -85,6 +89,7 @@ ROUTES = (
     Route("GET", "/api/files/{file_id}", files.get),
     # 6 conversations
     Route("GET", "/api/conversations", conversations.list_for_user),
+    Route("DELETE", "/api/conversations", conversations.delete_all, SESSION),
     Route("GET", "/api/conversations/{conversation_id}/messages", conversations.list_messages),
     Route("PUT", "/api/conversations/{conversation_id}", conversations.update),
     Route("DELETE", "/api/conversations/{conversation_id}", conversations.delete),
@@ -107,6 +112,8 @@ ROUTES = (
     Route("GET", "/api/users", users.search, ADMIN),
     Route("GET", "/api/users/profile", users.show_profile),
     Route("PUT", "/api/users/profile", users.update_profile, SESSION),
+    Route("DELETE", "/api/users/profile", leaving.leave, SESSION),
+    Route("GET", "/api/users/profile/export", exporting.export, SESSION),
     Route("GET", "/api/users/{user_id}", users.get, ADMIN),
     Route("PUT", "/api/users/{user_id}", users.update, ADMIN),
     Route("DELETE", "/api/users/{user_id}", users.disable, ADMIN),

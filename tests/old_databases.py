@@ -93,6 +93,8 @@ _ROWS: dict[str, tuple[str, list[tuple[object, ...]]]] = {
     "response_items": ("user_id, digest, response_id, is_output", [(1, 5, 1, 1), (1, 6, 2, 0)]),
     "response_events": ("response_id, first, last, data", [(1, 0, 5, b"e"), (2, 0, 5, b"e")]),
     "deleted_conversations": ("user_id, public_id, deleted_at", [(1, "gone", 1)]),
+    "leaving_users": ("user_id, names", [(1, '["a"]')]),
+    "exported_rows": ("name, last_id", [("audit", 0)]),
     "verification_codes": ("email_key, network, digest, expires_at", [("a@b.c", "n", "d", 9)]),
 }
 

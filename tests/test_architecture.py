@@ -149,7 +149,9 @@ def test_architecture_names_every_trigger() -> None:
     migrate(connection, sql_folder() / "migrations")
     triggers = connection.execute("SELECT name FROM sqlite_master WHERE type = 'trigger'").fetchall()
     connection.close()
-    named = re.findall(r"`((?:ledger|audit)_(?:is|counts)_\w+|\w+_storage)`", prose(ARCHITECTURE))
+    named = re.findall(
+        r"`((?:ledger|audit)_(?:is|counts|only)_\w+|\w+_storage|\w+_needs_a_user)`", prose(ARCHITECTURE)
+    )
     assert {name for (name,) in triggers} == set(named)
 
 

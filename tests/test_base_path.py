@@ -1,6 +1,7 @@
 """Behind a base path: requests with it and without it are the same, and addresses begin with it."""
 
 import asyncio
+import ipaddress
 from base64 import b64encode
 from collections.abc import AsyncIterator
 from dataclasses import replace
@@ -12,6 +13,7 @@ from conftest import Connect, sign_in
 from scripted import Provider, chunk, reply
 
 from chathub.config import Config
+from chathub.config_values import TrustedProxies
 
 PNG = (
     "data:image/png;base64," + b64encode(b"\x89PNG\r\n\x1a\n" + b"\x00\x00\x00\rIHDR the tests' own").decode()
@@ -40,6 +42,8 @@ async def admin(client: TestClient, provider: Provider) -> AsyncIterator[Headers
         ("/hub/aiapi/health", 404),
         ("/hub/ai/hub/ai/api/health", 404),
         ("/hub/api/health", 404),
+        ("/hub/ai//api/health", 404),
+        ("/HUB/ai/api/health", 404),
         ("/hub/ai/v1/models", 401),
     ],
 )
@@ -60,12 +64,16 @@ async def test_addresses_of_files_begin_with_the_base_path(
     events = await stream(client, admin, "看图", images=[PNG], conversation_id="c")
     question, answer = await messages_of(client, admin, "c")
     shown = next(event for event in events if event["type"] == "attachment")["url"]
+    whole = {"message": "看图", "model": "test-model", "conversation_id": "d"}
+    async with client.post("/api/chat", json=whole, headers=admin) as response:
+        whole = await response.json()
     urls = [question["images"][0]["url"], answer["attachments"][0]["url"], shown]
+    urls += [attachment["url"] for attachment in whole["attachments"]]
     for url in urls:
         assert url.startswith("/hub/ai/api/files/")
         async with client.get(url, headers=admin) as response:
             assert response.status == 200 and response.content_type == "image/png"
-    assert urls[1] == urls[2]
+    assert urls[1] == urls[2] and len(urls) == 4
 
 
 async def test_the_next_page_keeps_the_base_path_and_the_query(client: TestClient, admin: Headers) -> None:
@@ -77,6 +85,38 @@ async def test_the_next_page_keeps_the_base_path_and_the_query(client: TestClien
     assert following.raw_path == "/hub/ai/api/conversations" and following.query["limit"] == "2"
     async with client.get(following.path_qs, headers=admin) as response:
         assert len(await response.json()) == 1
+
+
+@pytest.mark.parametrize(
+    ("proxies", "configured", "forwarded", "seen"),
+    [
+        ("127.0.0.0/8", "", "/hub", "/hub"),
+        ("127.0.0.0/8", "", "/hub/", "/hub"),
+        ("127.0.0.0/8", "", "/a/../b", ""),
+        ("127.0.0.0/8", "", "//evil.example", "/evil.example"),
+        ("127.0.0.0/8", "", "/x>; rel=evil", ""),
+        ("127.0.0.0/8", "/ai", "/hub", "/ai"),
+        ("10.0.0.0/8", "", "/hub", ""),
+    ],
+)
+async def test_prefix_that_a_trusted_proxy_forwards_counts_where_none_is_configured(
+    connect: Connect,
+    config: Config,
+    provider: Provider,
+    proxies: str,
+    configured: str,
+    forwarded: str,
+    seen: str,
+) -> None:
+    trusted = TrustedProxies((ipaddress.ip_network(proxies),))
+    client = await connect(replace(config, base_path=configured, trusted_proxies=trusted))
+    headers = await sign_in(client, "admin", "admin123")
+    await add_model(client, headers, provider.base_url)
+    for number in range(2):
+        await stream(client, headers, conversation_id=f"c{number}")
+    headers = headers | {"X-Forwarded-Prefix": forwarded}
+    async with client.get("/api/conversations?limit=1", headers=headers) as response:
+        assert response.headers["Link"].startswith(f"<{seen}/api/conversations?")
 
 
 async def test_a_target_in_absolute_form_loses_the_base_path_too(client: TestClient) -> None:

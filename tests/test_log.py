@@ -1,16 +1,24 @@
 """The log: each line names its request, contains no secret and cannot imitate another line."""
 
 import io
+import json
 import logging
+import re
+import signal
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
+import msgspec
 import pytest
 from chats import add_model
-from processes import ChatHub
+from hypothesis import given
+from hypothesis.strategies import text as texts
+from processes import ChatHub, run_to_its_end
 from scripted import Provider
 
-from chathub.log import REQUEST, Formatter
+from chathub.log import REQUEST, Formatter, Handler, JsonFormatter
 from chathub.security.vault import Binding, Vault
 
 KEY = "canary/of+the=log"
@@ -31,10 +39,10 @@ SECRETS = [
 class Log:
     """A separate log with our formatter."""
 
-    def __init__(self) -> None:
+    def __init__(self, lines: Formatter | None = None) -> None:
         self.out = io.StringIO()
-        self.handler = logging.StreamHandler(self.out)
-        self.lines = Formatter()
+        self.handler = Handler(self.out)
+        self.lines = lines or Formatter()
         self.handler.setFormatter(self.lines)
         self.logger = logging.Logger("test")
         self.logger.addHandler(self.handler)
@@ -43,10 +51,19 @@ class Log:
     def text(self) -> str:
         return self.out.getvalue()
 
+    @property
+    def objects(self) -> list[dict[str, Any]]:
+        return [json.loads(line) for line in self.text.splitlines()]
+
 
 @pytest.fixture
 def log() -> Iterator[Log]:
     yield Log()
+
+
+@pytest.fixture
+def json_log() -> Iterator[Log]:
+    yield Log(JsonFormatter())
 
 
 def fail() -> None:
@@ -115,6 +132,64 @@ def test_log_line_names_its_request(log: Log) -> None:
     REQUEST.reset(token)
     first, second = log.text.splitlines()
     assert "[-]" in first and "[request-7]" in second
+
+
+@pytest.mark.parametrize("text", SECRETS)
+def test_text_in_the_form_of_a_secret_is_masked_in_json(json_log: Log, text: str) -> None:
+    json_log.logger.warning("sent %s on", text)
+    assert "abc" not in json_log.text and "ghi" not in json_log.text and "***" in json_log.text
+
+
+def test_json_line_has_the_documented_fields_and_no_secret(json_log: Log) -> None:
+    key = f'{KEY} "quoted"'
+    json_log.lines.secrets = lambda: [key]
+    token = REQUEST.set("request-7")
+    try:
+        raise ValueError(f"the inner one knows {key}")
+    except ValueError:
+        json_log.logger.exception("密钥 %s\n2026-01-01 00:00:00,000 INFO chathub: all is well", key)
+    REQUEST.reset(token)
+    json_log.logger.info("nobody asked")
+    first, second = json_log.objects
+    assert (first["level"], first["logger"], first["request"]) == ("ERROR", "test", "request-7")
+    assert first["message"] == "密钥 ***\n2026-01-01 00:00:00,000 INFO chathub: all is well"
+    assert "Traceback" in first["exception"] and "the inner one knows ***" in first["exception"]
+    assert set(first) == {"time", "level", "logger", "request", "message", "exception"}
+    assert second["request"] is None and set(second) == set(first) - {"exception"}
+    written = datetime.fromisoformat(second["time"])
+    assert second["time"].endswith("Z") and abs((datetime.now(UTC) - written).total_seconds()) < 60
+    assert KEY not in json_log.text and "quoted" not in json_log.text
+
+
+@given(texts())
+def test_any_text_becomes_one_line_of_json_without_control_characters(text: str) -> None:
+    log = Log(JsonFormatter())
+    log.logger.info("%s", text)
+    (line,) = log.text.split("\n")[:-1]
+    assert not re.search(r"[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]", line)
+    said = msgspec.json.decode(line)["message"]
+    assert said == text or "***" in said or any("\ud800" <= letter <= "\udfff" for letter in text)
+
+
+def test_json_line_that_cannot_be_written_becomes_a_short_one_in_json(json_log: Log) -> None:
+    json_log.logger.error("%d " + KEY, KEY)
+    (line,) = json_log.objects
+    assert line["logger"] == "chathub.log" and line["message"].endswith("could not be written: TypeError")
+    assert KEY not in json_log.text
+
+
+async def test_log_of_a_server_is_json_where_configured_and_its_first_line_stays(tmp_path: Path) -> None:
+    async with ChatHub(tmp_path / "chathub.db", CHATHUB_LOG="json") as hub:
+        assert hub.output.startswith("ChatHub listens on http://127.0.0.1:")
+        hub.signal(signal.SIGTERM)
+        await hub.ended()
+        lines = [json.loads(line) for line in hub.errors.splitlines()]
+    assert all({"time", "level", "logger", "message"} <= set(line) for line in lines)
+
+
+async def test_unknown_form_of_the_log_is_refused(tmp_path: Path) -> None:
+    code, _, said = await run_to_its_end(tmp_path / "chathub.db", CHATHUB_LOG="xml")
+    assert code == 2 and "CHATHUB_LOG: must be text or json" in said
 
 
 LEAK = '''

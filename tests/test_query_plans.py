@@ -12,7 +12,9 @@ from chathub.database.queries import Queries, sql_folder
 # tables with a few hundred rows at most, in any installation
 SMALL = {
     "api_keys",
+    "exported_rows",
     "invites",
+    "leaving_users",
     "model_targets",
     "models",
     "providers",
@@ -24,6 +26,7 @@ SMALL = {
 MAY_SCAN = {
     ("conversations.find_deleted", "conversations USING INDEX conversations_deleted"),
     ("messages.is_detached", "conversations USING INDEX conversations_deleted"),
+    ("conversations.mark_some_deleted", "messages USING INDEX messages_streaming"),
     ("messages.list_streaming", "messages USING INDEX messages_streaming"),
     # at start, after a crash
     ("budgets.list_left", "reservations"),

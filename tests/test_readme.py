@@ -30,7 +30,7 @@ ROOT = Path(__file__).resolve().parent.parent
 WEIGHTS = os.environ.get("CHATHUB_TEST_WEIGHTS", "")
 # documents that exist in both languages
 TWINS = ["README", *(f"docs/{name}" for name in ("configuration", "deploying", "operating", "using"))]
-TWINS += ["docs/mainland-china", "docs/formats"]
+TWINS += ["docs/mainland-china", "docs/formats", "docs/first-hour"]
 
 needs_curl = pytest.mark.skipif(
     not shutil.which("curl") or not shutil.which("bash"), reason="there is no curl or no bash"
@@ -170,22 +170,60 @@ async def siliconflow() -> AsyncIterator[str]:
     await server.close()
 
 
-@needs_curl
-@pytest.mark.parametrize("document", ["docs/mainland-china.md", "docs/mainland-china.zh-CN.md"])
-async def test_siliconflow_is_set_up_step_by_step(database: Path, document: str) -> None:
-    async with siliconflow() as base_url, ChatHub(database) as hub:
+@asynccontextmanager
+async def hub_with_siliconflow(database: Path, password: str, **settings: str) -> AsyncIterator[ChatHub]:
+    """A server whose provider ``siliconflow`` is the scripted one."""
+    async with siliconflow() as base_url, ChatHub(database, **settings) as hub:
         client = await hub.client()
-        admin = await sign_in(client, "admin", "admin123")
+        admin = await sign_in(client, "admin", password)
         async with client.get("/api/providers", headers=admin) as response:
             found = (await response.json())["data"]
         (number,) = [each["id"] for each in found if each["provider_key"] == "siliconflow"]
         changed = {"default_base_url": base_url}
         async with client.put(f"/api/providers/{number}", json=changed, headers=admin) as response:
             assert response.status == 200
+        yield hub
+
+
+async def prices_of(hub: ChatHub) -> dict[str, float]:
+    async with (await hub.client()).get("/api/models") as response:
+        return {each["model_name"]: each["output_price_per_1k"] for each in await response.json()}
+
+
+@needs_curl
+@pytest.mark.parametrize("document", ["docs/mainland-china.md", "docs/mainland-china.zh-CN.md"])
+async def test_siliconflow_is_set_up_step_by_step_and_prices_are_turned_into_yuan(
+    database: Path, document: str
+) -> None:
+    async with hub_with_siliconflow(database, "admin123") as hub:
+        before = await prices_of(hub)
         code, output, errors = await run(walk(document, hub.port), SILICONFLOW_API_KEY="sk-of-the-tests")
         assert code == 0, output + errors
         assert '"works":true' in output and '"imported":["Qwen/Qwen3-8B"]' in output
         assert '"response":"你好！"' in output
+        after = await prices_of(hub)
+        assert any(before.values())
+        assert {name: after[name] for name in before} == pytest.approx(
+            {name: 7.1 * price for name, price in before.items()}, rel=1e-3
+        )
+
+
+@needs_curl
+@pytest.mark.parametrize("document", ["docs/first-hour.md", "docs/first-hour.zh-CN.md"])
+async def test_the_first_hour_ends_with_a_second_user_and_limits(tmp_path: Path, document: str) -> None:
+    password = "printed at the start"
+    settings = {"CHATHUB_ENV": "production", "CHATHUB_ADMIN_PASSWORD": password}
+    async with hub_with_siliconflow(tmp_path / "family.db", password, **settings) as hub:
+        script = walk(document, hub.port)
+        code, output, errors = await run(
+            script, SILICONFLOW_API_KEY="sk-of-the-tests", ADMIN_PASSWORD=password
+        )
+        assert code == 0, output + errors
+        assert '"works":true' in output and '"response":"你好！"' in output
+        anna = await sign_in(await hub.client(), "anna", "a-long-password")
+        async with (await hub.client()).get("/api/users/profile", headers=anna) as response:
+            assert "200" in str(response.status)
+        assert '"cost_limit":5' in output and '"requests_per_minute":10' in output
 
 
 async def test_documents_for_china_name_the_providers_and_models_of_a_fresh_start(database: Path) -> None:

@@ -26,7 +26,7 @@ ELSEWHERE = {
     "formats/responses/lacking.py",  # words of Chinese providers
     "formats/reasoning/think_tags.py",  # quotation marks
     "formats/text_counts.py",  # ranges of characters
-    "handlers/usage.py",  # beginnings of formulas
+    "billing/usage_table.py",  # beginnings of formulas
     "redaction.py",  # words before a secret
     "reconcile/exports/siliconflow.py",  # the names of the columns of its export
     "replies/titles.py",  # the request for a title, and quotation marks around one

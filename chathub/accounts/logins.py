@@ -4,6 +4,8 @@ Wrong passwords lock no account: from a network where the account has logged in 
 that network count.
 """
 
+from collections.abc import Sequence
+
 from chathub.accounts.throttle import Limit, RateLimitKey
 from chathub.database.database import Database
 from chathub.database.transaction import Transaction
@@ -39,9 +41,16 @@ def confirmation_of(user_id: int) -> RateLimitKey:
     return _CONFIRMATION, f"user {user_id}"
 
 
+def all_of(user_id: int, names: Sequence[str]) -> tuple[RateLimitKey, ...]:
+    """What attempts of a user were counted under, from everywhere; ``names`` are in comparable form."""
+    return confirmation_of(user_id), *((_ACCOUNT, name) for name in names)
+
+
 def record_failure(tx: Transaction, account: str, actor: Actor, now: int) -> None:
-    """``account`` is empty if there is none: the name may be a password typed into the wrong field."""
-    audit.record(tx, actor, "login.failed", now, account=account)
+    """``account`` is empty if there is none: the name may be a password typed into the wrong field. Who has
+    left meanwhile has none."""
+    known = account if account and tx.one(tx.q.users.get_for_login, username_key=account) else ""
+    audit.record(tx, actor, "login.failed", now, account=known)
 
 
 def store_network(tx: Transaction, user_id: int, address: str, now: int, certain: int) -> None:

@@ -1,8 +1,11 @@
 """Registration: who may create an account, and the codes that verify a mail address."""
 
+from __future__ import annotations
+
 import hashlib
 import hmac
 import secrets
+from typing import TYPE_CHECKING
 
 from msgspec import Struct, structs
 
@@ -12,11 +15,13 @@ from chathub.accounts.users import Account, UserFields
 from chathub.config import Config
 from chathub.database.transaction import Transaction
 from chathub.errors import Forbidden
-from chathub.mail import Mailer
 from chathub.security import audit
 from chathub.security.audit import Actor
 from chathub.security.client_address import network_of
 from chathub.sentences import Language, sentence
+
+if TYPE_CHECKING:
+    from chathub.mail import Mailer
 
 _REGISTRATIONS = Limit("registration", 10, 3600, first=60, longest=3600)
 _CODES_OF_NETWORK = Limit("codes here", 10, 3600, first=60, longest=3600)
@@ -36,7 +41,7 @@ class RegistrationPolicy:
 
     def __init__(self, config: Config, key: bytes) -> None:
         self.mode = config.registration_mode
-        self.mailer = Mailer(config.smtp, config.mail_from) if config.smtp else None
+        self.mailer = _mailer(config)
         self._key = key
 
     def check_open(self) -> None:
@@ -52,9 +57,14 @@ class RegistrationPolicy:
         """A code as it is stored: the digest has a key, because a million codes are tried in a second."""
         return hmac.new(self._key, f"{code} {email_key}".encode(), hashlib.sha256).hexdigest()
 
-    def close(self) -> None:
-        if self.mailer is not None:
-            self.mailer.close()
+
+def _mailer(config: Config) -> Mailer | None:
+    """Sends mail, if a server is configured. Imported only then: it takes 10 ms of a start."""
+    if config.smtp is None:
+        return None
+    from chathub.mail import Mailer
+
+    return Mailer(config.smtp, config.mail_from)
 
 
 class Newcomer(Struct, frozen=True):

@@ -101,6 +101,11 @@ class Throttle:
         """
         self._check(self._digested(keys))
 
+    async def forget(self, *keys: RateLimitKey) -> None:
+        """Count from zero again: what was counted together is of nobody any more."""
+        for limit, subject in self._digested(keys):
+            await self._db.execute(self._db.q.throttles.delete, scope=limit.scope, subject=subject)
+
     async def consume(self, *keys: RateLimitKey) -> None:
         """Count an attempt before it is made, whether it succeeds or not: the count is exact, however many
         attempts come at the same time.

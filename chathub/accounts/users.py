@@ -18,6 +18,8 @@ _ATOM = r"[^@\s\x00-\x1f<>\"'()\[\],;:\\.]+"
 _EMAIL = re.compile(rf"{_ATOM}(\.{_ATOM})*@{_ATOM}(\.{_ATOM})+")
 # one character may become eighteen in comparable form
 _LONGEST_KEY = 200
+# names of users who have left
+_DELETED = re.compile(r"deleted-\d+")
 # control, format (zero width), surrogate, private use, unassigned, separators of lines and paragraphs
 _INVISIBLE = ("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp")
 # letters and marks that show nothing (Unicode's Default_Ignorable_Code_Point, and Braille's blank)
@@ -89,7 +91,7 @@ def check_username(name: str) -> str:
     """The name without blanks around it, if it is allowed.
 
     Raises:
-        BadRequest: its length, or characters that cannot be seen.
+        BadRequest: its length, characters that cannot be seen, or a name such as those who have left get.
     """
     name = unicodedata.normalize("NFC", name).strip()
     if not 2 <= len(name) <= 50:
@@ -98,6 +100,8 @@ def check_username(name: str) -> str:
         raise BadRequest("username_too_long")
     if not _is_visible(name) or _BLANKS.search(comparable(name)):
         raise BadRequest("username_invisible")
+    if _DELETED.fullmatch(comparable(name)):
+        raise BadRequest("username_reserved", name=name)
     return name
 
 

@@ -8,7 +8,11 @@ from calendar import monthrange
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
+from chathub.billing import ledger
+from chathub.clock import Month
 from chathub.database.rows.ledger import LedgerEntry
+from chathub.database.rows.limits import OwnLimits
+from chathub.database.rows.personal_tokens import AccessToken
 from chathub.database.rows.usage import UsageSum
 from chathub.database.transaction import Transaction
 from chathub.schemas.usage import UsageFilter
@@ -87,6 +91,14 @@ def joined(spans: Iterable[tuple[int, int]]) -> Iterator[tuple[int, int]]:
         low, high = (min(low, first), high) if high else (first, last)
     if high:
         yield low, high
+
+
+def own_tokens(tx: Transaction, user_id: int, month: Month) -> list[tuple[AccessToken, OwnLimits]]:
+    """A user's access tokens, with what they used in a month, and their limits."""
+    month = ledger.in_force(tx, month)
+    limits = {row.token_id: row for row in tx.all(tx.q.limits.list_of_tokens, user_id=user_id)}
+    found = tx.all(tx.q.personal_tokens.list_own, user_id=user_id, month=month.name)
+    return [(row, limits[row.id]) for row in found]
 
 
 def parts(since: str, until: str) -> Parts:

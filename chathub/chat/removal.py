@@ -1,16 +1,14 @@
 """Removal of deleted messages: no response shows them any more, and they leave the disk in small batches."""
 
-import asyncio
 import secrets
 import time
 
 from chathub.chat import attachments
-from chathub.database.database import Database
 from chathub.database.transaction import Transaction
 from chathub.errors import NotFound
 
 # seconds that one batch takes, and the number of steps that it makes at least, however slow they are
-_BATCH_SECONDS = 0.02
+BATCH_SECONDS = 0.02
 _LEAST_STEPS = 20
 # seconds between two batches, for other writers
 _PAUSE = 0.05
@@ -19,6 +17,8 @@ _PAUSE = 0.05
 _REMEMBERED = 90 * 86_400_000
 _MOST_REMEMBERED = 10_000
 _SWEPT = 1000
+# conversations that are deleted at once
+_MARKED = 200
 
 
 def delete_conversation(tx: Transaction, public_id: str, user_id: int, now: int, certain: int) -> None:
@@ -30,10 +30,22 @@ def delete_conversation(tx: Transaction, public_id: str, user_id: int, now: int,
     """
     if not tx.run(tx.q.conversations.mark_deleted, public_id=public_id, user_id=user_id, now=now):
         raise NotFound("conversation_not_found")
-    tx.run(tx.q.deleted_conversations.put, public_id=public_id, user_id=user_id, now=now)
+    _remember(tx, [public_id], user_id, now, certain)
+    remove_batch(tx)
+
+
+def delete_some(tx: Transaction, user_id: int, now: int, certain: int) -> int:
+    """Delete some of a user's conversations, but none in which something is generated; gives how many."""
+    marked = tx.all(tx.q.conversations.mark_some_deleted, user_id=user_id, now=now, most=_MARKED)
+    _remember(tx, [row.public_id.rpartition("/")[0] for row in marked], user_id, now, certain)
+    return len(marked)
+
+
+def _remember(tx: Transaction, public_ids: list[str], user_id: int, now: int, certain: int) -> None:
+    values = [{"public_id": public_id, "user_id": user_id, "now": now} for public_id in public_ids]
+    tx.many(tx.q.deleted_conversations.put, values)
     tx.run(tx.q.deleted_conversations.delete_older, before=certain - _REMEMBERED, limit=_SWEPT)
     tx.run(tx.q.deleted_conversations.delete_all_but_newest, user_id=user_id, most=_MOST_REMEMBERED)
-    remove_batch(tx)
 
 
 def was_deleted(tx: Transaction, public_id: str, user_id: int, now: int) -> bool:
@@ -63,7 +75,7 @@ def remove_batch(tx: Transaction) -> bool:
     Returns whether there is more to remove. The conversation that was deleted last comes first, and a message
     is removed only when it has no children.
     """
-    end, steps = time.monotonic() + _BATCH_SECONDS, 0
+    end, steps = time.monotonic() + BATCH_SECONDS, 0
     while row := tx.one(tx.q.conversations.find_deleted):
         if row.newest_id is None:
             tx.run(tx.q.conversations.delete, conversation_id=row.id)
@@ -75,24 +87,3 @@ def remove_batch(tx: Transaction) -> bool:
         if steps >= _LEAST_STEPS and time.monotonic() > end:
             return True
     return False
-
-
-class Remover:
-    """Removes deleted messages in the background, also those that the last run of the server left."""
-
-    def __init__(self, db: Database) -> None:
-        self._db = db
-        self._woken = asyncio.Event()
-
-    def wake(self) -> None:
-        """Begin to remove: something was deleted."""
-        self._woken.set()
-
-    async def run(self) -> None:
-        """Remove batch after batch, and wait when nothing is left."""
-        while True:
-            self._woken.clear()
-            if await self._db.write(remove_batch):
-                await asyncio.sleep(_PAUSE)
-            else:
-                await self._woken.wait()

@@ -52,6 +52,9 @@ _DUPLICATES = {
     "models.model_name": Reason("model_name_taken"),
 }
 
+# what triggers say where something is to be stored for a user who has left
+_LEFT = "the user has left"
+
 
 class DatabaseError(Exception):
     """A statement failed."""
@@ -61,12 +64,16 @@ class DatabaseError(Exception):
 
 
 class ConstraintViolated(DatabaseError):
-    """A row breaks a rule of the schema; with a reason where a changed request would not."""
+    """A row breaks a rule of the schema; with a reason where a changed request would not, or where the user
+    has left meanwhile."""
 
     status = 400
 
     def __init__(self, message: str) -> None:
         super().__init__(message)
+        if message == _LEFT:
+            self.status, self.reason = 401, Reason("session_ended")
+            return
         # several columns are separated by commas
         column = message.removeprefix("UNIQUE constraint failed: ").partition(",")[0]
         self.reason = _DUPLICATES.get(column)

@@ -14,9 +14,11 @@ from chathub.database.rows.budgets import Budgets
 from chathub.database.rows.clock import Clock
 from chathub.database.rows.conversations import Conversations
 from chathub.database.rows.deleted_conversations import DeletedConversations
+from chathub.database.rows.exports import Exports
 from chathub.database.rows.files import Files
 from chathub.database.rows.idempotency import Idempotency
 from chathub.database.rows.invites import Invites
+from chathub.database.rows.leaving_users import LeavingUsers
 from chathub.database.rows.ledger import Ledger
 from chathub.database.rows.limits import Limits
 from chathub.database.rows.login_networks import LoginNetworks
@@ -63,9 +65,11 @@ class Queries:
     clock: Clock
     conversations: Conversations
     deleted_conversations: DeletedConversations
+    exports: Exports
     files: Files
     idempotency: Idempotency
     invites: Invites
+    leaving_users: LeavingUsers
     ledger: Ledger
     limits: Limits
     login_networks: LoginNetworks

@@ -45,6 +45,15 @@ _BEGINNINGS = {
     b"%PDF-": "application/pdf",
 }
 _RIFF = {b"WAVE": "audio/wav", b"WEBP": "image/webp"}
+# where a file's ending is not the form of its media type
+_ENDINGS = {"jpeg": "jpg", "mpeg": "mp3", "svg+xml": "svg", "plain": "txt", "octet-stream": "bin"}
+
+
+def ending_of(media_type: str) -> str:
+    """The ending of the name of a file, without a dot."""
+    form = media_type.partition(";")[0].partition("/")[2]
+    ending = _ENDINGS.get(form, form)
+    return ending if ending.isalnum() else "bin"
 
 
 def from_bytes(data: bytes, media_type: str, name: str = "", transcript: str = "") -> Attachment:

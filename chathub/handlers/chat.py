@@ -11,6 +11,7 @@ from chathub.clock import iso
 from chathub.errors import BadRequest, ChatHubError, NotFound
 from chathub.formats.needs import forming
 from chathub.handlers.http import (
+    base_path_of,
     body,
     idempotency_header,
     json_response,
@@ -27,6 +28,7 @@ from chathub.providers.candidates import Candidates
 from chathub.providers.requirements import Requirements
 from chathub.replies.cursor import Cursor
 from chathub.replies.reply import Reply
+from chathub.schemas.attachments import behind
 from chathub.schemas.chats import Chat, Options, Resume, SavePartial, Stop
 from chathub.schemas.replies import ActiveReply, ChatReply, Saved, Stopped
 
@@ -48,7 +50,7 @@ async def complete(request: web.Request) -> web.Response:
             response=await reply.text.whole("content"),
             reasoning=await reply.text.whole("reasoning") or None,
             tool_calls=list(reply.tool_calls.values()),
-            attachments=reply.attachments,
+            attachments=[behind(each, base_path_of(request)) for each in reply.attachments],
             timestamp=iso(request.app[CLOCK].now()),
             **structs.asdict(end_event(reply, reply.final_status, language_of(request))),
         )

@@ -1,5 +1,6 @@
 """Section 6 of the API document: conversations and their messages."""
 
+import contextlib
 from typing import Any
 
 import msgspec
@@ -7,7 +8,7 @@ from aiohttp import web
 from msgspec import Struct
 
 from chathub.accounts.caller import Caller
-from chathub.app_keys import CALLER, CLOCK, CONFIG, DB, REMOVER, REPLIES
+from chathub.app_keys import CALLER, CLOCK, DB, REMOVER, REPLIES
 from chathub.chat import branches, removal, settle
 from chathub.chat.final_status import NOT_STORED
 from chathub.chat.title_text import title_of
@@ -16,7 +17,8 @@ from chathub.database.rows.conversations import ShownConversation
 from chathub.database.statements import R, Select
 from chathub.database.transaction import Transaction
 from chathub.errors import BadRequest, Forbidden, NotFound
-from chathub.handlers.http import actor, body, done, json_response, language_of, query, said
+from chathub.handlers.confirmation import confirm_password
+from chathub.handlers.http import actor, base_path_of, body, done, json_response, language_of, query, said
 from chathub.handlers.json_lists import Encode, send_rows
 from chathub.handlers.response_writer import large
 from chathub.schemas import conversations as schemas
@@ -24,6 +26,8 @@ from chathub.schemas.attachments import sources_of
 from chathub.schemas.conversations import ConversationChange, ConversationFilter, MessageFilter
 from chathub.schemas.decode import given
 from chathub.schemas.money import money
+from chathub.schemas.success import Success
+from chathub.schemas.users import Confirmation
 from chathub.security import audit
 from chathub.sentences import Language
 
@@ -78,12 +82,33 @@ async def update(request: web.Request) -> web.Response:
 
 
 async def delete(request: web.Request) -> web.Response:
-    public_id, caller, clock = request.match_info["conversation_id"], request[CALLER], request.app[CLOCK]
-    async with request.app[REPLIES].exclusive(public_id, caller.id):
-        now, certain = clock.now(), clock.certain()
-        await request.app[DB].write(removal.delete_conversation, public_id, caller.id, now, certain)
-    request.app[REMOVER].wake()
+    await _delete(request, request.match_info["conversation_id"])
     return done(request, "conversation_removed")
+
+
+async def delete_all(request: web.Request) -> web.Response:
+    """Delete all conversations of the caller. One that begins meanwhile may stay."""
+    await confirm_password(request, (await body(request, Confirmation)).password)
+    db, user_id, clock = request.app[DB], request[CALLER].id, request.app[CLOCK]
+    count = 0
+    while deleted := await db.write(removal.delete_some, user_id, clock.now(), clock.certain()):
+        count += deleted
+        request.app[REMOVER].wake()
+    # those in which something is generated
+    newest = {"updated_at": _NEWEST, "before_id": _NEWEST}
+    for row in await db.fetch_all(db.q.conversations.list_ids, user_id=user_id, limit=_ALL, **newest):
+        with contextlib.suppress(NotFound):
+            await _delete(request, row.public_id)
+            count += 1
+    return json_response(Success(message=said(request, "conversations_removed", count=count)))
+
+
+async def _delete(request: web.Request, public_id: str) -> None:
+    user_id, clock = request[CALLER].id, request.app[CLOCK]
+    async with request.app[REPLIES].exclusive(public_id, user_id):
+        now, certain = clock.now(), clock.certain()
+        await request.app[DB].write(removal.delete_conversation, public_id, user_id, now, certain)
+    request.app[REMOVER].wake()
 
 
 async def _audit_reading(request: web.Request, event: str, owner_id: int, **details: str) -> None:
@@ -144,7 +169,7 @@ def _encode_conversation(tx: Transaction, conversation_id: int) -> bytes | None:
 def _message_encoder(request: web.Request, public_id: str, owner_id: int) -> Encode:
     """The JSON of a message; the text of a running reply, and of one that could not be stored yet, comes from
     memory."""
-    language, base_path = language_of(request), request.app[CONFIG].base_path
+    language, base_path = language_of(request), base_path_of(request)
     unstored = request.app[REPLIES].unstored(public_id, owner_id)
     running = request.app[REPLIES].find_running(public_id, owner_id)
     running_id = running.turn.message_id if running else None

@@ -2,7 +2,6 @@
 
 import asyncio
 import re
-import socket
 from collections.abc import Awaitable, Callable
 from functools import wraps
 from typing import Any, ParamSpec, TypeVar
@@ -12,14 +11,24 @@ from aiohttp import web
 from multidict import CIMultiDict
 
 from chathub.accounts.caller import ClientInfo
-from chathub.app_keys import BODY, CALLER, CONFIG, OFFLOAD, REQUEST_ID, REQUEST_MEMORY, STREAM_LIMIT
+from chathub.app_keys import (
+    BODY,
+    CALLER,
+    CONFIG,
+    OFFLOAD,
+    OVER_UNIX,
+    REQUEST_ID,
+    REQUEST_MEMORY,
+    STREAM_LIMIT,
+)
 from chathub.config import Config
+from chathub.config_values import path_prefix
 from chathub.errors import BadRequest, NotFound, NotJson, TooLarge
 from chathub.limits.request_memory import ANONYMOUS_LARGEST, RequestBody
 from chathub.schemas.decode import decode, decode_query
 from chathub.schemas.success import Success
 from chathub.security.audit import Actor
-from chathub.security.client_address import UNIX, client_address
+from chathub.security.client_address import UNIX, client_address, is_trusted
 from chathub.sentences import Language, Param, sentence
 
 P = ParamSpec("P")
@@ -162,16 +171,25 @@ def query(request: web.Request, kind: type[T], **overrides: str | None) -> T:
 def address_of(request: web.Request) -> str:
     """The client's IP address; only configured proxies may set it in a header."""
     lines = request.headers.getall("X-Forwarded-For", ())
-    # the client chooses the name of its Unix socket, which may look like an address
-    peer = UNIX if came_over_unix_socket(request) else request.remote or ""
-    return client_address(peer, lines, request.app[CONFIG].trusted_proxies)
+    return client_address(_peer_of(request), lines, request.app[CONFIG].trusted_proxies)
 
 
-def came_over_unix_socket(request: web.Request) -> bool:
-    """Whether a request came over a Unix socket, which no web page reaches."""
-    transport = request.transport
-    connection = None if transport is None else transport.get_extra_info("socket")
-    return connection is not None and connection.family == socket.AF_UNIX
+def _peer_of(request: web.Request) -> str:
+    """The address of the connection. A client chooses the name of its Unix socket, which may look like an
+    address."""
+    return UNIX if request.get(OVER_UNIX) else request.remote or ""
+
+
+def base_path_of(request: web.Request) -> str:
+    """What the client sees in front of our paths: the configured base path, or what a trusted proxy says
+    that it has cut off; mostly empty."""
+    config, forwarded = request.app[CONFIG], request.headers.get("X-Forwarded-Prefix")
+    if config.base_path or forwarded is None or not is_trusted(_peer_of(request), config.trusted_proxies):
+        return config.base_path
+    try:
+        return path_prefix(forwarded)
+    except ValueError:
+        return ""
 
 
 def actor(request: web.Request) -> Actor:

@@ -5,9 +5,9 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from aiohttp import web
 from multidict import CIMultiDict
 
-from chathub.app_keys import CALLER, CONFIG, DB
+from chathub.app_keys import CALLER, DB
 from chathub.database.transaction import Transaction
-from chathub.handlers.http import JSON
+from chathub.handlers.http import JSON, base_path_of
 from chathub.handlers.response_writer import send_pieces
 
 # bytes after which a piece of a list is sent
@@ -26,7 +26,7 @@ async def send_rows(
     headers = CIMultiDict(JSON)
     if next_before is not None:
         next_page = request.rel_url.update_query(before=str(next_before))
-        headers["Link"] = f'<{request.app[CONFIG].base_path}{next_page}>; rel="next"'
+        headers["Link"] = f'<{base_path_of(request)}{next_page}>; rel="next"'
     return await send_pieces(request, _array(request, ids, encode), headers)
 
 

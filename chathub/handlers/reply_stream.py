@@ -99,7 +99,7 @@ async def _send_items(
 ) -> bool:
     """Send text and attachments in one write; whether there were any."""
     encoded = [
-        (msgspec.json.encode(event_of(item)), sent.event_id() if resumable else b"")
+        (msgspec.json.encode(event_of(item, events.base_path)), sent.event_id() if resumable else b"")
         if isinstance(item, Attachment)
         else _text(*item, sent, resumable)
         for item in items

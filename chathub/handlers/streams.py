@@ -10,6 +10,7 @@ from aiohttp import web
 
 from chathub.app_keys import CONFIG
 from chathub.formats.sse import frame
+from chathub.handlers.http import base_path_of
 from chathub.handlers.response_writer import ResponseWriter
 
 HEADERS = {
@@ -25,6 +26,7 @@ class EventStream:
 
     def __init__(self, request: web.Request, writer: ResponseWriter) -> None:
         self.response = writer.response
+        self.base_path = base_path_of(request)
         self._writer = writer
         self._beat_after = request.app[CONFIG].heartbeat_seconds / 2
         self._written_at = time.monotonic()

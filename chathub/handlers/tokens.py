@@ -4,11 +4,7 @@ from aiohttp import web
 
 from chathub.accounts import access_tokens
 from chathub.app_keys import CALLER, CLOCK, DB, LAST_USES, SESSIONS
-from chathub.billing import ledger
-from chathub.clock import Month
-from chathub.database.rows import personal_tokens as rows
-from chathub.database.rows.limits import OwnLimits
-from chathub.database.transaction import Transaction
+from chathub.billing import reports
 from chathub.errors import BadRequest
 from chathub.handlers.http import actor, body, done, json_response, row_id, said
 from chathub.schemas.problems import field_name
@@ -18,7 +14,7 @@ _DAY = 86_400_000
 
 
 async def list_own(request: web.Request) -> web.Response:
-    found = await request.app[DB].read(_own, request[CALLER].id, request.app[CLOCK].month())
+    found = await request.app[DB].read(reports.own_tokens, request[CALLER].id, request.app[CLOCK].month())
     last_uses = request.app[LAST_USES]
     return json_response(
         [AccessToken.of(row, limits, last_uses.of_token(row.id, row.last_used_at)) for row, limits in found]
@@ -58,10 +54,3 @@ def _fields(new: NewToken, now: int) -> access_tokens.NewToken:
         limits=new.limit_changes(),
         expires_at=now + new.expires_in_days * _DAY if new.expires_in_days else None,
     )
-
-
-def _own(tx: Transaction, user_id: int, month: Month) -> list[tuple[rows.AccessToken, OwnLimits]]:
-    month = ledger.in_force(tx, month)
-    limits = {row.token_id: row for row in tx.all(tx.q.limits.list_of_tokens, user_id=user_id)}
-    found = tx.all(tx.q.personal_tokens.list_own, user_id=user_id, month=month.name)
-    return [(row, limits[row.id]) for row in found]

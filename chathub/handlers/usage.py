@@ -1,32 +1,24 @@
 """What was used, attempt by attempt or in sums, out of the ledger."""
 
-import csv
-import io
 from collections.abc import AsyncIterator
-from typing import Any
 
 import msgspec
 from aiohttp import web
 from msgspec import structs
 
 from chathub.app_keys import CALLER, CLOCK, DB
-from chathub.billing import reports
+from chathub.billing import usage_table
 from chathub.database.transaction import Transaction
 from chathub.errors import Forbidden
 from chathub.handlers.http import actor, query, raw
 from chathub.handlers.response_writer import large, send_pieces
-from chathub.schemas import usage
 from chathub.schemas.usage import UsageFilter
 from chathub.security.audit import record
 
-# rows of a download that are in memory at once
-_PAGE = 1_000
 _CSV = {
     "Content-Type": "text/csv; charset=utf-8",
     "Content-Disposition": 'attachment; filename="chathub-usage.csv"',
 }
-# the beginnings of cells that a spreadsheet would run
-_FORMULA = ("=", "+", "-", "@", "＝", "＋", "－", "＠", "\t", "\r")
 
 
 @large
@@ -52,34 +44,13 @@ async def _download(request: web.Request, filters: UsageFilter) -> web.StreamRes
 
 async def _table(request: web.Request, filters: UsageFilter) -> AsyncIterator[bytes]:
     db, caller = request.app[DB], request[CALLER]
-    columns = (usage.UsageTotal if filters.group_by else usage.UsageEntry).__struct_fields__
-    # the byte order mark that spreadsheets look for
-    yield b"\xef\xbb\xbf%b\r\n" % ",".join(columns).encode()
+    yield usage_table.csv_head(filters)
     while True:
-        lines, filters.before = await db.read_background(caller.id, _csv_page, filters)
+        lines, filters.before = await db.read_background(caller.id, usage_table.csv_page, filters)
         yield lines
         if filters.before is None:
             return
 
 
 def _json(tx: Transaction, filters: UsageFilter) -> bytes:
-    return msgspec.json.encode(_page(tx, filters, filters.limit))
-
-
-def _csv_page(tx: Transaction, filters: UsageFilter) -> tuple[bytes, int | None]:
-    """Some lines of a download, and the ``before`` of the next ones."""
-    page, out = _page(tx, filters, _PAGE), io.StringIO()
-    csv.writer(out).writerows([_cell(value) for value in structs.astuple(row)] for row in page.data)
-    return out.getvalue().encode(), page.next_before
-
-
-def _page(tx: Transaction, filters: UsageFilter, limit: int) -> usage.UsagePage:
-    if filters.group_by:
-        totals = [usage.UsageTotal.of(row) for row in reports.sums(tx, filters)]
-        return usage.UsagePage(data=totals, next_before=None)
-    entries = [usage.UsageEntry.of(row) for row in reports.attempts(tx, filters, limit)]
-    return usage.UsagePage(data=entries, next_before=entries[-1].id if len(entries) == limit else None)
-
-
-def _cell(value: Any) -> Any:
-    return f"'{value}" if isinstance(value, str) and value.startswith(_FORMULA) else value
+    return msgspec.json.encode(usage_table.page(tx, filters, filters.limit))

@@ -7,13 +7,15 @@ from typing import TypeVar
 from aiohttp import web
 from msgspec import UNSET, UnsetType, structs
 
-from chathub.accounts import logins, users
+from chathub.accounts import users
 from chathub.accounts.passwords import check_rules, new_random
-from chathub.app_keys import CALLER, CLOCK, CONFIG, DB, PASSWORDS, RUNNING, SESSIONS, THROTTLE
+from chathub.app_keys import CALLER, CLOCK, CONFIG, DB, PASSWORDS, RUNNING, SESSIONS
 from chathub.database.rows.limits import AppliedLimits
 from chathub.database.rows.users import ListedUser
 from chathub.database.transaction import Transaction
 from chathub.errors import BadRequest
+from chathub.handlers import leaving
+from chathub.handlers.confirmation import confirm_password
 from chathub.handlers.http import actor, body, client_info, json_response, query, row_id, said
 from chathub.running.registry import of_user
 from chathub.schemas.problems import field_name
@@ -26,9 +28,9 @@ from chathub.schemas.users import (
     UserDetails,
     UserFilter,
     UserPage,
+    UserRemoval,
     UserSaved,
 )
-from chathub.security import audit
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -60,7 +62,11 @@ async def update(request: web.Request) -> web.Response:
 
 
 async def disable(request: web.Request) -> web.Response:
-    account = await _apply(request, row_id(request, "user_id"), users.Changes(is_active=False))
+    """Disable an account; with ``purge`` it is removed for good."""
+    user_id = row_id(request, "user_id")
+    if query(request, UserRemoval).purge:
+        return await leaving.remove_other(request, user_id)
+    account = await _apply(request, user_id, users.Changes(is_active=False))
     return json_response(UserSaved(message=said(request, "user_disabled"), user=User.of(*account)))
 
 
@@ -85,7 +91,9 @@ async def _details(request: web.Request, user_id: int) -> web.Response:
 async def update_profile(request: web.Request) -> web.Response:
     change = await body(request, ProfileChange)
     if change.password:
-        await _confirm(request, change.current_password)
+        if not change.current_password:
+            raise BadRequest("current_password_required")
+        await confirm_password(request, change.current_password)
     account = await _apply(request, request[CALLER].id, await _checked(request, change))
     if not change.password:
         return json_response(UserSaved(message=said(request, "profile_updated"), user=User.of(*account)))
@@ -94,22 +102,6 @@ async def update_profile(request: web.Request) -> web.Response:
     return json_response(
         PasswordChanged(message=said(request, "password_changed"), user=User.of(*account), token=token)
     )
-
-
-async def _confirm(request: web.Request, current: str | None) -> None:
-    """A new password needs the current one; wrong guesses are slowed down as at a login."""
-    if not current:
-        raise BadRequest("current_password_required")
-    acting, now = actor(request), request.app[CLOCK].now()
-    user = (await _get(request, request[CALLER].id)).user
-    is_right = await request.app[THROTTLE].verify_once(
-        (logins.confirmation_of(user.id),),
-        request.app[PASSWORDS].slot(acting),
-        lambda: request.app[PASSWORDS].check(current, user.password_hash),
-        lambda tx: audit.record(tx, acting, "password.refused", now, f"user {user.id}"),
-    )
-    if not is_right:
-        raise BadRequest("current_password_wrong")
 
 
 async def _checked(request: web.Request, change: UserChange | ProfileChange) -> users.Changes:

@@ -9,12 +9,11 @@ from msgspec.structs import replace
 
 from chathub.chat import attachments
 from chathub.clock import Clock
-from chathub.config import Config
 from chathub.database.database import Database
 from chathub.database.errors import DatabaseError
 from chathub.database.transaction import Transaction
 from chathub.errors import ChatHubError
-from chathub.formats.attachments import MOST_BYTES, described
+from chathub.formats.attachments import MOST_BYTES, described, ending_of
 from chathub.formats.events import Attachment, Event
 from chathub.replies import saving
 from chathub.replies.cursor import Part
@@ -23,7 +22,7 @@ from chathub.replies.saving import NewText
 from chathub.replies.state import ReplyState
 from chathub.running.admission import Admission
 from chathub.schemas import attachments as schemas
-from chathub.sentences import sentence
+from chathub.sentences import Language, sentence
 from chathub.upstream.read_response import Keep
 
 log = logging.getLogger("chathub.replies")
@@ -36,12 +35,11 @@ class AttachmentKeeper:
     """Stores the attachments of replies. Reading waits until one is stored, so that nothing after it is shown
     before, and a crash loses none that was shown."""
 
-    def __init__(self, db: Database, admission: Admission, clock: Clock, config: Config) -> None:
+    def __init__(self, db: Database, admission: Admission, clock: Clock, language: Language) -> None:
         self._db = db
         self._admission = admission
         self._clock = clock
-        self._language = config.language
-        self._base_path = config.base_path
+        self._language: Language = language
 
     def for_reply(self, reply: Reply) -> Keep:
         return partial(self._keep, reply)
@@ -110,7 +108,7 @@ class AttachmentKeeper:
             attachment.media_type,
             attachment.name,
             None if file_id is None else len(attachment.data),
-            attachment.url if file_id is None else schemas.file_url(self._base_path, file_id),
+            attachment.url if file_id is None else schemas.file_url(file_id),
             text_before,
             attachment.transcript or UNSET,
         )
@@ -138,15 +136,11 @@ def _save(
     )
 
 
-_ENDINGS = {"jpeg": "jpg", "mpeg": "mp3", "svg+xml": "svg", "plain": "txt", "octet-stream": "bin"}
-
-
 def _name_of(attachment: Attachment, position: int) -> str:
     """A file name for an attachment without one."""
-    kind, _, form = attachment.media_type.partition(";")[0].partition("/")
-    ending = _ENDINGS.get(form, form)
+    kind = attachment.media_type.partition("/")[0]
     first = kind if kind in ("image", "audio", "video") else "file"
-    return f"{first}-{position + 1}.{ending}" if ending.isalnum() else f"{first}-{position + 1}"
+    return f"{first}-{position + 1}.{ending_of(attachment.media_type)}"
 
 
 class Placer:

@@ -219,7 +219,7 @@ class ConversationReplies:
         row = await self._db.fetch_one(self._db.q.messages.get_reply, message_id=message_id, user_id=user_id)
         if row is None:
             raise NotFound("message_not_found")
-        return unstored or Reply.stored(row, user_id, self._config.base_path)
+        return unstored or Reply.stored(row, user_id)
 
     def _join(self, reply: Reply) -> Reply:
         if running := self._running_of(reply):

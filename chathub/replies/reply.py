@@ -90,7 +90,7 @@ class Reply(Progress):
         self._followers = Followers()
 
     @classmethod
-    def stored(cls, row: StoredReply, user_id: int, base_path: str) -> "Reply":
+    def stored(cls, row: StoredReply, user_id: int) -> "Reply":
         """A reply that has ended, from the database: it is followed like a running one."""
         turn = Turn(row.conversation_id, row.public_id, row.title, row.parent_id or 0, row.id)
         reply = cls(turn, user_id, row.requested_model)
@@ -99,7 +99,7 @@ class Reply(Progress):
         reply._add([part for part in texts if part[1]])
         tool_calls = msgspec.json.decode(row.tool_calls or "[]", type=list[ToolCall])
         reply.tool_calls = dict(enumerate(tool_calls))
-        reply.attachments = schemas.attachments_of(row.attachments, base_path)
+        reply.attachments = schemas.attachments_of(row.attachments)
         reply.sources = schemas.sources_of(row.sources)
         final_status = stored_status(row)
         reply.final_status, reply._state = final_status, ReplyState(final_status.status)

@@ -4,6 +4,7 @@ from collections.abc import Iterable
 
 import msgspec
 from msgspec import UNSET, Struct, UnsetType
+from msgspec.structs import replace
 
 from chathub.schemas.json import JsonObject
 
@@ -36,12 +37,12 @@ class _Row(Struct):
 _decode_rows = msgspec.json.Decoder(list[_Row]).decode
 
 
-def file_url(base_path: str, file_id: str) -> str:
-    """Where the owner of a file fetches it: a path, with the server's base path."""
+def file_url(file_id: str, base_path: str = "") -> str:
+    """Where the owner of a file fetches it: a path, behind the base path that the client sees."""
     return f"{base_path}/api/files/{file_id}"
 
 
-def attachments_of(rows: str, base_path: str) -> list[Attachment]:
+def attachments_of(rows: str, base_path: str = "") -> list[Attachment]:
     """A message's attachments, from the JSON of a statement."""
     return [
         Attachment(
@@ -49,7 +50,7 @@ def attachments_of(rows: str, base_path: str) -> list[Attachment]:
             row.media_type,
             row.name,
             row.size,
-            row.url if row.file_id is None else file_url(base_path, row.file_id),
+            row.url if row.file_id is None else file_url(row.file_id, base_path),
             row.text_before,
             row.transcript or UNSET,
         )
@@ -81,8 +82,15 @@ def encode_sources(sources: Iterable[Source]) -> str:
     return msgspec.json.encode(list(sources)).decode() if sources else ""
 
 
-def event_of(attachment: Attachment) -> JsonObject:
+def behind(attachment: Attachment, base_path: str) -> Attachment:
+    """An attachment as a client sees it behind a base path."""
+    if attachment.id is None or not base_path:
+        return attachment
+    return replace(attachment, url=file_url(attachment.id, base_path))
+
+
+def event_of(attachment: Attachment, base_path: str) -> JsonObject:
     """An attachment as an event of a stream, whose place says what ``at`` says."""
-    event: JsonObject = msgspec.to_builtins(attachment)
+    event: JsonObject = msgspec.to_builtins(behind(attachment, base_path))
     del event["at"]
     return event

@@ -206,4 +206,4 @@ def _shown(image: _Image, base_path: str) -> StoredImage | ImageAtUrl:
     """An image by reference: where its owner fetches it, or its address."""
     if image.file_id is None:
         return ImageAtUrl(image.url, image.at)
-    return StoredImage(image.file_id, file_url(base_path, image.file_id), image.media_type or "", image.at)
+    return StoredImage(image.file_id, file_url(image.file_id, base_path), image.media_type or "", image.at)

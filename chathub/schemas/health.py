@@ -1,4 +1,4 @@
-"""Bodies of ``/api/health``."""
+"""Bodies of ``/api/health`` and ``/api/health/ready``."""
 
 from typing import Literal
 
@@ -22,3 +22,10 @@ class Health(Struct, kw_only=True):
     message: str
     database: State
     last_backup: LastBackup | UnsetType = UNSET
+
+
+class Ready(Struct, kw_only=True):
+    """GET /api/health/ready, where it is no error."""
+
+    status: Literal["ready"] = "ready"
+    message: str

@@ -51,6 +51,12 @@ class UserChange(LimitFields):
     is_active: bool | UnsetType = UNSET
 
 
+class UserRemoval(Request):
+    """The query of DELETE /api/users/{user_id}: with ``purge`` the account is not disabled, but removed."""
+
+    purge: bool = False
+
+
 class ProfileChange(Request):
     """PUT /api/users/profile: a new password needs the current one."""
 
@@ -58,6 +64,12 @@ class ProfileChange(Request):
     email: Email | UnsetType = UNSET
     password: NewPassword | None | UnsetType = UNSET
     current_password: Annotated[str, Meta(max_length=1000)] | None = None
+
+
+class Confirmation(Request):
+    """DELETE /api/users/profile and /api/conversations: what cannot be undone needs the password again."""
+
+    password: Annotated[str, Meta(min_length=1, max_length=1000)]
 
 
 class _UserStart(ShownUserLimits):

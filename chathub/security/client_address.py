@@ -34,12 +34,13 @@ def client_address(peer: str, forwarded: Iterable[str], proxies: TrustedProxies)
     at the proxy that wrote it."""
     address = peer
     hops = [hop.strip() for line in forwarded for hop in line.split(",") if hop.strip()]
-    while hops and _is_trusted(address, proxies) and (hop := _address_of(hops.pop())):
+    while hops and is_trusted(address, proxies) and (hop := _address_of(hops.pop())):
         address = hop
     return address
 
 
-def _is_trusted(address: str, proxies: TrustedProxies) -> bool:
+def is_trusted(address: str, proxies: TrustedProxies) -> bool:
+    """Whether the headers of a peer about its client are believed."""
     return proxies.unix if address == UNIX else is_in(address, proxies.networks)
 
 

@@ -21,8 +21,8 @@ SENTENCES = {
     "invite_not_found": ("邀请码不存在", "There is no such invite code"),
     "invite_required": ("注册需要邀请码 invite_code", "Registration needs an invite code in invite_code"),
     "last_admin": (
-        "不能禁用或降级最后一位管理员",
-        "The last administrator cannot be disabled or lose the role",
+        "不能删除、禁用或降级最后一位管理员",
+        "The last administrator cannot leave, be disabled or lose the role",
     ),
     "login_required": ("请先登录", "Please log in first"),
     "mail_not_sent": (
@@ -34,6 +34,10 @@ SENTENCES = {
         "Field allowed_networks has an address or network that is not valid",
     ),
     "own_account_disabling": ("不能禁用自己", "You cannot disable yourself"),
+    "own_account_removal": (
+        "删除自己的账号请用 DELETE /api/users/profile，并提供密码",
+        "To remove your own account, use DELETE /api/users/profile with your password",
+    ),
     "own_rights_removal": (
         "不能禁用自己或取消自己的管理员权限",
         "You cannot disable yourself or give up your own role of administrator",
@@ -90,6 +94,7 @@ SENTENCES = {
         "用户名须有 {least} 到 {most} 个字符",
         "A user name has {least} to {most} characters",
     ),
+    "username_reserved": ("用户名 {name} 为系统保留", "The user name {name} is reserved"),
     "username_taken": ("用户名已存在", "The user name is in use already"),
     "username_too_long": ("用户名过长", "The user name is too long"),
     "verification_code_required": ("请填写邮箱验证码", "Please enter the code that was mailed to you"),

@@ -25,6 +25,7 @@ SENTENCES = {
     "code_sent": ("验证码已发送，请查收邮件", "The code was sent, please look at your mail"),
     "conversation_removed": ("对话删除成功", "The conversation was deleted"),
     "conversation_updated": ("对话更新成功", "The conversation was changed"),
+    "conversations_removed": ("已删除 {count} 个对话", "Conversations that were deleted: {count}"),
     "health_damaged": (
         "数据库已损坏，部分内容无法读写",
         "The database is damaged, and parts of it cannot be used",
@@ -47,6 +48,7 @@ SENTENCES = {
         "数据库无法写入，暂时只能读取",
         "The database can only be read now, not written",
     ),
+    "health_ready": ("服务器已就绪", "The server is ready"),
     "invite_created": (
         "请立即保存邀请码，它不会再次显示",
         "Please save the invite code now, it is not shown again",
@@ -83,5 +85,6 @@ SENTENCES = {
     "token_valid": ("Token 有效", "The token is valid"),
     "user_created": ("用户创建成功", "The user was created"),
     "user_disabled": ("用户已禁用", "The user is disabled"),
+    "user_removed": ("账号已删除", "The account was removed"),
     "user_updated": ("用户更新成功", "The user was changed"),
 }

@@ -9,7 +9,7 @@ from typing import Any
 
 from aiohttp import web
 
-from chathub.app_keys import CLOSING, CONFIG
+from chathub.app_keys import CLOSING, CONFIG, OVER_UNIX
 from chathub.config import Config
 from chathub.errors import Unavailable
 from chathub.handlers.http import SAFE, is_compressed, raw
@@ -111,7 +111,7 @@ class _Protocol(web.RequestHandler):
     read. The connection counts (``Connections``) follow each request and response.
     """
 
-    __slots__ = ("_config", "_open_connections", "_payload")
+    __slots__ = ("_config", "_open_connections", "_payload", "is_over_unix")
 
     def __init__(self, connections: Connections, config: Config, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
@@ -119,6 +119,7 @@ class _Protocol(web.RequestHandler):
         self._config = config
         # the body of the request that is being handled
         self._payload: Any = None
+        self.is_over_unix = False
 
     def head_received(self, payload: Any) -> None:
         """The head of a request came; its body may follow later or never."""
@@ -159,7 +160,8 @@ class _Protocol(web.RequestHandler):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
         connection = transport.get_extra_info("socket")
-        if connection is not None and connection.family != socket.AF_UNIX:
+        self.is_over_unix = connection is not None and connection.family == socket.AF_UNIX
+        if connection is not None and not self.is_over_unix:
             with contextlib.suppress(OSError, AttributeError):
                 connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, _UNACKNOWLEDGED)
                 connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, _UNSENT)
@@ -184,7 +186,10 @@ def _announcing(make: Any, base_path: str) -> Any:
         protocol.head_received(payload)
         if base_path:
             message = without_base_path(message, base_path)
-        return make(message, payload, protocol, *others)
+        made = make(message, payload, protocol, *others)
+        if protocol.is_over_unix:
+            made[OVER_UNIX] = True
+        return made
 
     return request
 

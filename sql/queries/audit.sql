@@ -1,6 +1,9 @@
 -- name: insert
+-- the name of an actor who has left meanwhile is not stored again
 INSERT INTO audit (at, event, actor_id, actor, target, address, request_id, details)
-VALUES (:now, :event, :actor_id, :actor, :target, :address, :request_id, :details)
+VALUES (:now, :event, :actor_id,
+    coalesce((SELECT username FROM users WHERE id = :actor_id AND left_at IS NOT NULL), :actor), :target, :address,
+    :request_id, :details)
 
 -- name: list_page
 -- the newest first, with ids below :before; from :since until before :until
@@ -36,3 +39,13 @@ FROM kinds CROSS JOIN audit WHERE id IN (
         AND (:until IS NULL OR newest.at < :until)
     ORDER BY newest.id DESC LIMIT :limit)
 ORDER BY id DESC LIMIT :limit
+
+-- name: find_end
+-- the end of the next piece (NULL: there is none)
+SELECT max(id) AS id FROM (SELECT id FROM audit WHERE id > :after ORDER BY id LIMIT :most)
+
+-- name: list_about
+-- of a piece: what a user did, and what was done to the user
+SELECT id, at, event, actor_id, actor, target, address, request_id, details
+FROM audit
+WHERE id > :after AND id <= :last AND (actor_id = :user_id OR target = 'user ' || :user_id) ORDER BY id

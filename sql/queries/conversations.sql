@@ -68,6 +68,16 @@ UPDATE conversations SET title = :title WHERE id = :conversation_id AND title_is
 UPDATE conversations SET deleted_at = :now, head_id = NULL, public_id = public_id || '/' || id
 WHERE public_id = :public_id AND user_id = :user_id AND deleted_at IS NULL
 
+-- name: mark_some_deleted
+-- the same of some conversations of a user in which nothing is generated
+UPDATE conversations SET deleted_at = :now, head_id = NULL, public_id = public_id || '/' || id
+WHERE id IN (
+    SELECT id FROM conversations WHERE user_id = :user_id AND deleted_at IS NULL AND NOT EXISTS (
+        SELECT 1 FROM messages INDEXED BY messages_streaming
+        WHERE conversation_id = conversations.id AND status = 'streaming')
+    LIMIT :most)
+RETURNING id, public_id
+
 -- name: insert_deleted
 -- a conversation for messages that are being removed
 INSERT INTO conversations (public_id, user_id, title, model, deleted_at, created_at, updated_at)

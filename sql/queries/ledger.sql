@@ -1,9 +1,11 @@
 -- name: insert
+-- for a user who has left, without the conversation
 INSERT INTO ledger (at, day, kind, user_id, token_id, key_id, provider, model, conversation_id, message_id,
     prompt_tokens, completion_tokens, reasoning_tokens, cached_tokens, cache_write_tokens, cache_write_1h_tokens,
     counted_tokens, usage_source, input_price, cached_price, cache_write_price, cache_write_1h_price, output_price,
     cost, savings, first_token_ms, duration_ms, end_reason, http_status, requested_model, unit, units, unit_price)
-VALUES (:at, :day, :kind, :user_id, :token_id, :key_id, :provider, :model, :conversation_id, :message_id,
+VALUES (:at, :day, :kind, :user_id, :token_id, :key_id, :provider, :model,
+    iif(EXISTS (SELECT 1 FROM users WHERE id = :user_id AND left_at IS NOT NULL), NULL, :conversation_id), :message_id,
     :prompt_tokens, :completion_tokens, :reasoning_tokens, :cached_tokens, :cache_write_tokens, :cache_write_1h_tokens,
     :counted_tokens, :usage_source, :input_price, :cached_price, :cache_write_price, :cache_write_1h_price,
     :output_price, :cost, :savings, :first_token_ms, :duration_ms, :end_reason, :http_status,

@@ -1,7 +1,7 @@
 -- name: get_by_id
 SELECT id, username, email, role, subscription_type, is_active, created_at, updated_at, password_hash,
     password_is_default, token_version
-FROM users WHERE id = :user_id
+FROM users WHERE id = :user_id AND left_at IS NULL
 
 -- name: get_for_login
 -- the same by the name in comparable form
@@ -39,17 +39,26 @@ UPDATE users SET username = :username, username_key = :username_key, email = :em
     updated_at = CASE WHEN updated_at > :now THEN updated_at ELSE :now END
 WHERE id = :user_id
 
+-- name: leave
+-- the row stays for the ledger and the audit. A name in comparable form never begins with a blank, so that this one is
+-- nobody's
+UPDATE users SET username = 'deleted-' || id, username_key = ' deleted-' || id, email = '',
+    email_key = ' deleted-' || id, password_hash = '', password_is_default = 0, role = 'user',
+    subscription_type = 'free', is_active = 0, token_version = token_version + 1, left_at = :now,
+    updated_at = CASE WHEN updated_at > :now THEN updated_at ELSE :now END
+WHERE id = :user_id
+
 -- name: search
 -- one page; :term is a LIKE pattern whose % and _ are escaped
 SELECT id, username, email, role, subscription_type, is_active, created_at, updated_at
 FROM users
-WHERE (:role IS NULL OR role = :role)
+WHERE left_at IS NULL AND (:role IS NULL OR role = :role)
     AND (:term IS NULL OR username LIKE :term ESCAPE '\' OR email LIKE :term ESCAPE '\'
         OR username_key LIKE :key_term ESCAPE '\' OR email_key LIKE :key_term ESCAPE '\')
 ORDER BY id LIMIT :limit OFFSET :offset
 
 -- name: count_search
 SELECT count(*) AS count FROM users
-WHERE (:role IS NULL OR role = :role)
+WHERE left_at IS NULL AND (:role IS NULL OR role = :role)
     AND (:term IS NULL OR username LIKE :term ESCAPE '\' OR email LIKE :term ESCAPE '\'
         OR username_key LIKE :key_term ESCAPE '\' OR email_key LIKE :key_term ESCAPE '\')

@@ -19,6 +19,8 @@ Headers = dict[str, str]
 PUBLIC_ROUTES = {
     ("GET", "/api/health"),
     ("HEAD", "/api/health"),
+    ("GET", "/api/health/ready"),
+    ("HEAD", "/api/health/ready"),
     ("GET", "/api/models"),
     ("POST", "/api/auth/login"),
     ("GET", "/api/auth/registration"),

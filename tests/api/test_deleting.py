@@ -207,7 +207,7 @@ async def test_long_removal_delays_no_other_write(
     """Each transaction removes a few messages; between them others write, also another user with the same
     conversation id.
     """
-    monkeypatch.setattr(removal, "_BATCH_SECONDS", 0)
+    monkeypatch.setattr(removal, "BATCH_SECONDS", 0)
     monkeypatch.setattr(removal, "_PAUSE", 3600)
     add_conversation(config.database, "c", ["x"] * 500)
     assert await status_of(client, user, "DELETE", "/api/conversations/c") == 200

@@ -7,6 +7,8 @@ import ipaddress
 import json
 import logging
 import re
+import subprocess
+import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import replace
 from pathlib import Path
@@ -369,6 +371,11 @@ async def test_unreachable_mail_server_gets_502(
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(mail, "_SECONDS", 0.5)
+
+
+def test_server_that_sends_no_mail_does_not_load_the_library() -> None:
+    loaded = "import sys, chathub.app; sys.exit('aiosmtplib' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", loaded], check=False).returncode == 0
 
 
 def test_mail_timeout_is_shorter_than_the_pages_timeout() -> None:

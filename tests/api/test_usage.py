@@ -15,9 +15,9 @@ from conftest import Connect, sign_in
 from scripted import DONE, Provider, chunk, data, reply, usage
 
 from chathub.app_keys import REPLIES, RUNNING
+from chathub.billing.usage_table import _cell
 from chathub.clock import Clock
 from chathub.config import Config
-from chathub.handlers.usage import _cell
 
 
 @pytest.fixture(autouse=True)

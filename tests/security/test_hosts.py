@@ -9,10 +9,10 @@ from aiohttp import web
 from aiohttp.test_utils import TestClient
 from conftest import Connect, sign_in
 
-from chathub.app_keys import CONFIG
+from chathub.app import create_app
 from chathub.config import Config
 from chathub.hosts import LOOPBACK, is_allowed
-from chathub.middlewares import errors, hosts
+from chathub.server.protocol import Runner
 
 OWN = [
     "localhost",
@@ -124,20 +124,20 @@ async def test_development_server_accepts_configured_hosts(connect: Connect, con
     await sign_in(client, "admin", "admin123")
 
 
-async def test_unix_socket_accepts_any_host(tmp_path: Path) -> None:
-    """No web page can reach a Unix socket."""
-
-    async def there(request: web.Request) -> web.Response:
-        return web.Response(text="there")
-
-    app = web.Application(middlewares=[errors, hosts])
-    app[CONFIG] = Config()
-    app.router.add_get("/", there)
-    runner = web.AppRunner(app)
+@pytest.mark.parametrize(("env", "status"), [("development", b" 200 "), ("production", b" 421 ")])
+async def test_unix_socket_refuses_only_hosts_that_are_not_listed_for_production(
+    first_start_config: Config, tmp_path: Path, env: str, status: bytes
+) -> None:
+    """No web page reaches a Unix socket, but through a proxy in front of it."""
+    config = dataclasses.replace(
+        first_start_config, env=env, admin_password="a-long-password", allowed_hosts=("chat.example.com",)
+    )
+    runner = Runner(create_app(config))
     await runner.setup()
     await web.UnixSite(runner, str(tmp_path / "socket")).start()
-    reader, writer = await asyncio.open_unix_connection(str(tmp_path / "socket"))
-    writer.write(b"GET / HTTP/1.1\r\nHost: evil.example\r\nConnection: close\r\n\r\n")
-    assert b" 200 " in await reader.readline()
-    writer.close()
+    for host, expected in ((b"evil.example", status), (b"chat.example.com", b" 200 ")):
+        reader, writer = await asyncio.open_unix_connection(str(tmp_path / "socket"))
+        writer.write(b"GET /api/health HTTP/1.1\r\nHost: " + host + b"\r\nConnection: close\r\n\r\n")
+        assert expected in await reader.readline()
+        writer.close()
     await runner.cleanup()

@@ -17,8 +17,14 @@ class AuditEntry(Row, frozen=True):
     details: str
 
 
+class LastId(Row, frozen=True):
+    id: int | None
+
+
 class Audit(Statements):
     insert: Command
     list_page: Select[AuditEntry]
     list_page_of_actor: Select[AuditEntry]
     list_page_of_events: Select[AuditEntry]
+    find_end: Select[LastId]
+    list_about: Select[AuditEntry]

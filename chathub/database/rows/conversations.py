@@ -56,6 +56,7 @@ class Conversations(Statements):
     rename: Command
     suggest_title: Command
     mark_deleted: Command
+    mark_some_deleted: Select[ConversationIds]
     insert_deleted: Select[ConversationId]
     find_deleted: Select[DeletedConversation]
     delete: Command

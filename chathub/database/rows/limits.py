@@ -41,6 +41,7 @@ class TokenLimits(OwnLimits, frozen=True):
 
 # of a user or an access token that has none of its own
 NO_LIMITS = OwnLimits(usage_limit=None, cost_limit=None, requests_per_minute=None, replies_at_once=None)
+NO_ACCOUNT_LIMITS = AccountLimits(**structs.asdict(NO_LIMITS), storage_limit=None)
 
 
 class AppliedLimits(Row, frozen=True):

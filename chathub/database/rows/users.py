@@ -56,5 +56,6 @@ class Users(Statements):
     list_admin_emails: Select[Email]
     insert: Select[UserId]
     update: Command
+    leave: Command
     search: Select[ListedUser]
     count_search: Select[UserCount]

@@ -1,0 +1,1 @@
+"""All data of a user as one file to keep."""
