@@ -8,7 +8,6 @@ from chathub.openapi.operations.accounts import FIELDS
 from chathub.schemas import users as schemas
 from chathub.schemas.success import Success
 
-_SAVED: Any = schemas.UserSaved | schemas.PasswordChanged
 _DISABLED: Any = schemas.UserSaved | Success
 # of what needs the password again
 PASSWORD = {400: "current_password_wrong", 429: "too_many_attempts too_many_requests"}
@@ -30,12 +29,14 @@ OPERATIONS: Operations = {
         id="updateProfile",
         summary="Change the caller's own account",
         description="A new password needs `current_password`; it ends all sessions, and `token` is that of "
-        "a new one.",
+        "a new one. Where the server sends mail, a new address needs it too, and counts only with the code "
+        "that is mailed to it (`verification_required`, `POST /api/auth/email/confirm`).",
         body=schemas.ProfileChange,
-        answers=[json(_SAVED)],
+        answers=[json(schemas.ProfileSaved)],
         errors={
             400: f"{FIELDS} current_password_required current_password_wrong",
             429: "too_many_attempts too_many_requests",
+            502: "mail_not_sent",
         },
     ),
     leaving.leave: Operation(
