@@ -36,6 +36,7 @@ from chathub.database.opening import open_database
 from chathub.database.periodic import background_tasks
 from chathub.database.vacuum import trim
 from chathub.disk import Disk
+from chathub.documents import Documents
 from chathub.frontend.files import FrontEnd
 from chathub.frontend.folder import check as check_frontend
 from chathub.gateway.gateway import Gateway
@@ -64,6 +65,7 @@ from chathub.replies.conversations import ConversationReplies
 from chathub.replies.runner import ReplyRunner
 from chathub.replies.titles import Titles
 from chathub.replies.unstored import UnstoredReplies
+from chathub.retention.retention import Retention
 from chathub.routes import ROUTES
 from chathub.running.admission import Admission
 from chathub.running.key_reports import KeyReports
@@ -126,6 +128,7 @@ def create_app(
     app[app_keys.REQUEST_MEMORY] = RequestMemory(config.body_bytes)
     app[app_keys.UPLOADS] = Uploads(config.database.parent, app[app_keys.DISK], config.upload_bytes)
     app[app_keys.OFFLOAD] = Offload()
+    app[app_keys.DOCUMENTS] = Documents()
     app[app_keys.RESPONSE_MEMORY] = ResponseMemory()
     app[app_keys.REPLY_MEMORY] = ReplyMemory()
     app[app_keys.METRICS] = Metrics()
@@ -302,6 +305,7 @@ async def _upkeep(app: web.Application) -> AsyncIterator[None]:
             *(partial(clock_check.watch, db, clock), monitor.watch, monitor.check),
             partial(loop_lag.watch, app[app_keys.METRICS].loop_lag.observe),
             *(app[app_keys.LAST_USES].run, app[app_keys.STORED_RESPONSES].remove_old),
+            Retention(db, clock, config, remover).run,
         ):
             yield
 

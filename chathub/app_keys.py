@@ -19,6 +19,7 @@ from chathub.clock import Clock
 from chathub.config import Config
 from chathub.database.database import Database
 from chathub.disk import Disk
+from chathub.documents import Documents
 from chathub.frontend.files import FrontEnd
 from chathub.gateway.gateway import Gateway
 from chathub.limits.reply_memory import ReplyMemory
@@ -44,6 +45,7 @@ CONFIG = web.AppKey("CONFIG", Config)
 CLOCK = web.AppKey("CLOCK", Clock)
 DB = web.AppKey("DB", Database)
 DISK = web.AppKey("DISK", Disk)
+DOCUMENTS = web.AppKey("DOCUMENTS", Documents)
 BACKUPS = web.AppKey("BACKUPS", Backups)
 VAULT = web.AppKey("VAULT", Vault)
 AFFINITY = web.AppKey("AFFINITY", Affinity)

@@ -171,6 +171,8 @@ def words(text: str) -> list[str]:
 
 
 def listen_hosts(text: str) -> tuple[str, ...]:
+    if not words(text):
+        raise ValueError("must name a host")
     return tuple(map(read_host, words(text)))
 
 

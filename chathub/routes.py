@@ -8,6 +8,7 @@ from chathub.handlers import (
     auth,
     chat,
     conversations,
+    description,
     exporting,
     files,
     health,
@@ -149,4 +150,9 @@ ROUTES = (
     Route("GET", "/v1/models/{model:.+}", v1_models.get_model, V1),
     # 12 the audit
     Route("GET", "/api/audit", audit.search, ADMIN),
+    # 13 the description of the API
+    Route("GET", "/openapi.json", description.show, PUBLIC),
+    Route("HEAD", "/openapi.json", description.show, PUBLIC),
+    Route("GET", "/docs", description.show_page, PUBLIC),
+    Route("HEAD", "/docs", description.show_page, PUBLIC),
 )

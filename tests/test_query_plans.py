@@ -27,6 +27,7 @@ MAY_SCAN = {
     ("conversations.find_deleted", "conversations USING INDEX conversations_deleted"),
     ("messages.is_detached", "conversations USING INDEX conversations_deleted"),
     ("conversations.mark_some_deleted", "messages USING INDEX messages_streaming"),
+    ("conversations.mark_unchanged_deleted", "messages USING INDEX messages_streaming"),
     ("messages.list_streaming", "messages USING INDEX messages_streaming"),
     # at start, after a crash
     ("budgets.list_left", "reservations"),

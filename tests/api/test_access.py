@@ -26,6 +26,10 @@ PUBLIC_ROUTES = {
     ("GET", "/api/auth/registration"),
     ("POST", "/api/auth/send-verification-code"),
     ("POST", "/api/auth/register"),
+    ("GET", "/openapi.json"),
+    ("HEAD", "/openapi.json"),
+    ("GET", "/docs"),
+    ("HEAD", "/docs"),
 }
 # an access token must not create access tokens
 SESSION_ROUTES = {
