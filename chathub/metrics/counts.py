@@ -5,7 +5,7 @@ from bisect import bisect_left
 from collections.abc import Sequence, Sized
 
 # label sets of one metric; what comes beyond is counted together
-MOST = 2_000
+MOST = 500
 OTHER = "other"
 
 Labels = tuple[str, ...]
