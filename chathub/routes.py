@@ -15,6 +15,7 @@ from chathub.handlers import (
     invites,
     leaving,
     messages,
+    metrics,
     models,
     probes,
     providers,
@@ -35,6 +36,8 @@ from chathub.handlers.http import Handler
 
 # who may: anybody; the signed in; those signed in with a password; administrators; programs
 PUBLIC, USER, SESSION, ADMIN, V1 = "public", "user", "session", "admin", "v1"
+# administrators, and whoever has the token of the metrics
+METRICS = "metrics"
 
 
 class Route(NamedTuple):
@@ -50,6 +53,7 @@ ROUTES = (
     Route("HEAD", "/api/health", health.check, PUBLIC),
     Route("GET", "/api/health/ready", health.ready, PUBLIC),
     Route("HEAD", "/api/health/ready", health.ready, PUBLIC),
+    Route("GET", "/metrics", metrics.show, METRICS),
     # 2 models
     Route("GET", "/api/models", models.list_all, PUBLIC),
     Route("POST", "/api/models", models.create, ADMIN),

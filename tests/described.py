@@ -76,6 +76,9 @@ def _append(log: Path, found: list[str]) -> None:
 def compare(request: web.Request, response: web.StreamResponse) -> list[str]:
     """What a response has that its operation does not describe."""
     if request.match_info.http_exception is not None:
+        if response.status < 400:
+            # a page
+            return []
         schema: Any = {"anyOf": [_ref(name) for name in ("Error", "OpenAIError", "AnthropicError")]}
         return _differences(schema, _body(response))
     resource = request.match_info.route.resource

@@ -86,7 +86,7 @@ def test_the_wheel_holds_every_module_and_every_sql_file(source: Path, dist: dic
     expected = {str(path.relative_to(source)) for path in (source / "chathub").rglob("*.py")}
     expected |= {"chathub/" + str(path.relative_to(source)) for path in (source / "sql").rglob("*.sql")}
     # what the server sends
-    expected |= {"chathub/docs/openapi.json", "chathub/docs/api.html"}
+    expected |= {"chathub/docs/openapi.json", "chathub/docs/api.html", "chathub/frontend/welcome.html"}
     assert inside == expected | {"chathub/py.typed"}
 
 

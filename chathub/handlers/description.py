@@ -5,7 +5,7 @@ from aiohttp import web
 from chathub.app_keys import DOCUMENTS, POLICY
 from chathub.documents import Document
 from chathub.frontend.policy import still_policy
-from chathub.handlers.pages import has_already
+from chathub.handlers.http import is_known
 
 
 async def show(request: web.Request) -> web.Response:
@@ -21,7 +21,7 @@ async def show_page(request: web.Request) -> web.Response:
 
 def _response(request: web.Request, document: Document, media_type: str) -> web.Response:
     headers = {"Cache-Control": "no-cache", "ETag": f'"{document.etag}"'}
-    if has_already(request, document.etag):
+    if is_known(request, document.etag):
         return web.Response(status=304, headers=headers)
     headers["Content-Type"] = f"{media_type}; charset=utf-8"
     return web.Response(body=document.body, headers=headers)

@@ -10,7 +10,7 @@ from chathub.openapi.components import Components
 from chathub.openapi.fields import description_of
 from chathub.openapi.operation import EVENTS, FORM, JSON, Content, Header, Operation
 from chathub.openapi.operations import OPERATIONS, SECTIONS
-from chathub.routes import ADMIN, PUBLIC, ROUTES, SESSION, USER, V1, Route
+from chathub.routes import ADMIN, METRICS, PUBLIC, ROUTES, SESSION, USER, V1, Route
 from chathub.schemas.errors import Error
 from chathub.schemas.fields import RowId
 from chathub.schemas.json import JsonObject
@@ -25,6 +25,7 @@ _SECURITY: dict[str, list[JsonObject]] = {
     USER: [{"sessionToken": []}, {"accessToken": []}],
     SESSION: [{"sessionToken": []}],
     ADMIN: [{"sessionToken": []}],
+    METRICS: [{"metricsToken": []}, {"sessionToken": []}, {"accessToken": []}],
     V1: [{"accessToken": []}, {"sessionToken": []}, {"apiKeyHeader": []}],
 }
 _WHO = {
@@ -32,6 +33,7 @@ _WHO = {
     USER: "For the signed in, and for access tokens with `opens_api`.",
     SESSION: "For the signed in; not with an access token.",
     ADMIN: "For administrators; not with an access token.",
+    METRICS: "For administrators, and for whoever has the token of the metrics.",
     V1: "For access tokens and the signed in.",
 }
 _SECTION_OF = {handler: name for name, operations in SECTIONS.items() for handler in operations}

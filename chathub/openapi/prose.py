@@ -85,6 +85,11 @@ SECURITY_SCHEMES: JsonObject = {
         "bearerFormat": "sk-hub-…",
         "description": "A token that a user has made for a program.",
     },
+    "metricsToken": {
+        "type": "http",
+        "scheme": "bearer",
+        "description": "`CHATHUB_METRICS_TOKEN` of the server. It opens nothing else.",
+    },
     "apiKeyHeader": {
         "type": "apiKey",
         "in": "header",

@@ -99,5 +99,5 @@ class AttachmentEvent(Struct, frozen=True, tag_field="type", tag="attachment"):
 
     @classmethod
     def of(cls, attachment: Attachment, base_path: str) -> "AttachmentEvent":
-        it = behind(attachment, base_path)
-        return cls(it.id, it.media_type, it.name, it.size, it.url, it.transcript)
+        at = behind(attachment, base_path)
+        return cls(at.id, at.media_type, at.name, at.size, at.url, at.transcript)

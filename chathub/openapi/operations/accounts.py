@@ -10,7 +10,7 @@ from chathub.schemas.users import NewUser, UserSaved
 
 # of new names, addresses and passwords
 FIELDS = (
-    "username_length username_invisible username_taken username_too_long username_reserved email_invalid "
+    "username_length username_invisible username_reserved username_taken username_too_long email_invalid "
     "email_taken password_too_long password_has_nul"
 )
 _ATTEMPTS = "too_many_attempts too_many_requests"

@@ -1,7 +1,7 @@
-"""Section 1: health."""
+"""Section 1: health and metrics."""
 
-from chathub.handlers import health
-from chathub.openapi.operation import Operation, Operations, json
+from chathub.handlers import health, metrics
+from chathub.openapi.operation import Content, Operation, Operations, json
 from chathub.schemas.health import Health, Ready
 
 OPERATIONS: Operations = {
@@ -13,10 +13,18 @@ OPERATIONS: Operations = {
         answers=[json(Health)],
     ),
     health.ready: Operation(
-        id="checkReadiness",
+        id="checkReady",
         summary="Whether chats are accepted",
-        description="Else 503 with the reason: for proxies that send requests elsewhere then.",
+        description="503 while the server ends, or cannot store anything: a load balancer then sends nothing "
+        "here.",
         answers=[json(Ready)],
         errors={503: "not_stored"},
+    ),
+    metrics.show: Operation(
+        id="getMetrics",
+        summary="The metrics, for Prometheus",
+        description="In Prometheus's text format. The scraper's own token is `CHATHUB_METRICS_TOKEN`.",
+        answers=[Content("text/plain", None, "The metrics")],
+        errors={501: "metrics_not_installed"},
     ),
 }

@@ -3,15 +3,13 @@
 from typing import Any
 
 from chathub.handlers import exporting, leaving, users
-from chathub.openapi.operation import Content, Header, Operation, Operations, json
+from chathub.openapi.operation import Content, Operation, Operations, json
 from chathub.openapi.operations.accounts import FIELDS
 from chathub.schemas import users as schemas
 from chathub.schemas.success import Success
 
 _SAVED: Any = schemas.UserSaved | schemas.PasswordChanged
-_DISABLED: Any = schemas.UserSaved | Success
-# of what needs the password again
-PASSWORD = {400: "current_password_wrong", 429: "too_many_attempts too_many_requests"}
+_REMOVED: Any = schemas.UserSaved | Success
 
 OPERATIONS: Operations = {
     users.search: Operation(
@@ -39,22 +37,21 @@ OPERATIONS: Operations = {
         },
     ),
     leaving.leave: Operation(
-        id="leave",
-        summary="Remove the caller's own account for good",
-        description="With the password again. All tokens end and all replies stop at once; conversations, "
-        "files and stored responses are removed in the background. What was used and what it cost stays, "
-        "under the name `deleted-` and the id.",
+        id="deleteProfile",
+        summary="Delete the caller's own account for good",
+        description="Running replies and sessions end at once, and the name and the address are free again; "
+        "conversations, files, API keys and tokens are removed. The ledger and the audit keep "
+        "`deleted-<id>`.",
         body=schemas.Confirmation,
         answers=[json(Success)],
-        errors={**PASSWORD, 400: f"last_admin {PASSWORD[400]}"},
+        errors={400: "current_password_wrong last_admin", 429: "too_many_attempts too_many_requests"},
     ),
     exporting.export: Operation(
-        id="exportData",
-        summary="All of the caller's data as a ZIP file",
-        description="Profile, conversations with all branches, files, stored responses, usage and lists, "
-        "without any secret; `README.txt` in it says what is where. One at a time for each user.",
+        id="exportProfile",
+        summary="All data of the caller, as a ZIP file",
+        description="Conversations, files, usage and everything else that belongs to the account; API keys "
+        "are masked.",
         answers=[Content("application/zip", None, "The file")],
-        headers=[Header("Content-Disposition", "The name of the file")],
     ),
     users.get: Operation(
         id="getUser",
@@ -78,13 +75,13 @@ OPERATIONS: Operations = {
     ),
     users.disable: Operation(
         id="disableUser",
-        summary="Disable a user, or remove the account for good",
-        description="What a disabled user has stored stays; `is_active` enables the account again. With "
-        "`purge` everything is removed as if the user left (`DELETE /api/users/profile`).",
+        summary="Disable a user",
+        description="What the user has stored stays; `is_active` enables the account again. With `purge` the "
+        "account is removed for good, as by `DELETE /api/users/profile`.",
         query=[schemas.UserRemoval],
-        answers=[json(_DISABLED, "Without `user` where the account is removed")],
+        answers=[json(_REMOVED)],
         errors={
-            400: "own_account_disabling own_rights_removal own_account_removal last_admin",
+            400: "own_account_disabling own_account_removal own_rights_removal last_admin",
             404: "user_not_found",
         },
     ),
