@@ -85,13 +85,15 @@ def _operation(operation: JsonObject) -> Iterator[Block]:
     if body := operation.get("requestBody"):
         needed = "" if body["required"] else "; it may be left out"
         yield Text(f"Body: {', or '.join(map(_content, body['content'].items()))}{needed}.")
-    answers = [(status, *_answer(answer)) for status, answer in operation["responses"].items()]
+    responses = operation["responses"]
+    shared = [status for status, answer in responses.items() if "$ref" in answer]
+    answers = [(status, *_answer(responses[status])) for status in responses if status not in shared]
     yield Table(("status", "body", "codes of its own"), answers)
+    if shared:
+        yield Text(f"[Shared errors](#shared-errors): {', '.join(shared)}.")
 
 
 def _answer(answer: JsonObject) -> tuple[str, str]:
-    if "$ref" in answer:
-        return f"[{answer['$ref'].rpartition('/')[2]}](#shared-errors)", ""
     if "x-codes" in answer:
         (schema,) = [content["schema"] for content in answer["content"].values()]
         return _kind(schema), _words(answer["x-codes"])

@@ -166,7 +166,6 @@ _SHARED: Mapping[str, str] = {
     "provider_is_active": "The provider was not deleted.",
     "provider_key": "The name of the provider in the API.",
     "proxy_url": "The proxy on the way to it; null: as configured; empty: none.",
-    "purge": "The account is removed for good.",
     "query": "What to rank by.",
     "quota_limit": "The limit of tokens in a calendar month.",
     "quote": "The words of the source.",

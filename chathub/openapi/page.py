@@ -14,11 +14,12 @@ body { margin: 0; font: 16px/1.5 system-ui, sans-serif; }
 nav { padding: 1rem; border-bottom: 1px solid var(--line); font-size: .875rem; }
 nav ul { margin: .25rem 0; padding-left: 1rem; list-style: none; }
 nav summary { cursor: pointer; padding: .125rem 0; }
-main { padding: 0 1rem 4rem; overflow-wrap: anywhere; }
+main { padding: 0 1rem 4rem; }
 h1 { margin: 0; font-size: 1.25rem; }
 h2 { margin: 3rem 0 .5rem; padding-top: .5rem; border-top: 2px solid var(--line); }
 h3 { margin: 2.5rem 0 .5rem; font: 600 1rem/1.4 ui-monospace, monospace; }
-p { max-width: 46rem; }
+p { max-width: 46rem; overflow-wrap: anywhere; }
+h2, h3, summary { overflow-wrap: anywhere; }
 h2 a, h3 a { color: inherit; text-decoration: none; }
 code { padding: .1em .25em; border-radius: 3px; background: var(--soft); }
 code { font: .875em ui-monospace, monospace; }
@@ -26,6 +27,7 @@ div { overflow-x: auto; margin: .75rem 0; }
 table { border-collapse: collapse; font-size: .875rem; min-width: 30rem; }
 th, td { padding: .375rem .75rem; border: 1px solid var(--line); text-align: left; vertical-align: top; }
 th { background: var(--soft); }
+td:first-child { white-space: nowrap; }
 @media (min-width: 60rem) {
   body { display: grid; grid-template-columns: 20rem minmax(0, 1fr); }
   nav { position: sticky; top: 0; height: 100vh; overflow-y: auto; }
