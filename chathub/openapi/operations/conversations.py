@@ -3,6 +3,7 @@
 from chathub.handlers import conversations, messages
 from chathub.openapi.operation import Header, Operation, Operations, events, json
 from chathub.openapi.operations.chat import CHAT_EVENT, KEY, REFUSED, TEXTS
+from chathub.openapi.operations.users import PASSWORD
 from chathub.schemas import conversations as schemas
 from chathub.schemas.chats import EditMessage, Regenerate
 from chathub.schemas.replies import MessagesDeleted
@@ -41,6 +42,15 @@ OPERATIONS: Operations = {
             400: "nothing_to_change title_empty",
             404: "conversation_not_found message_not_found",
         },
+    ),
+    conversations.delete_all: Operation(
+        id="deleteAllConversations",
+        summary="Delete all of the caller's conversations for good",
+        description="With the password again. Replies in them are stopped first; a conversation that begins "
+        "meanwhile may stay.",
+        body=Confirmation,
+        answers=[json(Success)],
+        errors={**PASSWORD, 409: "reply_in_progress"},
     ),
     conversations.delete: Operation(
         id="deleteConversation",
