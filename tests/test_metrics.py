@@ -4,6 +4,8 @@ import asyncio
 import json
 import os
 import signal
+import subprocess
+import sys
 import threading
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
@@ -120,6 +122,11 @@ async def test_without_the_extra_everything_else_works(tmp_path: Path) -> None:
         async with client.get("/metrics") as response:
             assert response.status == 401
         assert "prometheus" not in hub.errors
+
+
+def test_library_is_loaded_by_scrapes_only() -> None:
+    loaded = "import sys, chathub.commands.serve; sys.exit('prometheus_client' in sys.modules)"
+    subprocess.run([sys.executable, "-c", loaded], check=True)
 
 
 async def test_start_with_a_token_but_without_the_extra_is_refused(tmp_path: Path) -> None:
