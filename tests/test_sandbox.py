@@ -45,8 +45,10 @@ class Started(ChatHub):
 
 
 class Sandboxed(Started):
-    def __init__(self, database: Path, *flags: str, **environment: str) -> None:
-        super().__init__(SANDBOX, [str(SERVICE)], database, *flags, **environment)
+    """ChatHub under the restrictions of a unit."""
+
+    def __init__(self, database: Path, *flags: str, unit: Path = SERVICE, **environment: str) -> None:
+        super().__init__(SANDBOX, [str(unit)], database, *flags, **environment)
 
 
 def free_port() -> int:
@@ -105,6 +107,28 @@ async def test_server_does_all_its_work_in_the_sandbox_of_the_unit(tmp_path: Pat
         hub.signal(signal.SIGTERM)
         assert await hub.ended() == 0
         assert hub.errors == ""
+
+
+@needs_seccomp
+@pytest.mark.parametrize("host", ["::", "::1"])
+async def test_without_ipv6_its_addresses_are_refused_in_words(tmp_path: Path, host: str) -> None:
+    unit = tmp_path / "unit"
+    unit.write_text("SystemCallFilter=@known\nRestrictAddressFamilies=AF_INET AF_UNIX\n")
+    hub = Sandboxed(tmp_path / "chathub.db", "--host", host, "--env", "production", unit=unit)
+    hub.launch()
+    try:
+        assert await hub.ended() == 2
+    finally:
+        hub.reap()
+    assert hub.errors == f"chathub: cannot listen on [{host}]:0: this machine has no IPv6\n"
+
+
+@needs_seccomp
+async def test_without_ipv6_the_other_address_of_a_name_is_listened_at(tmp_path: Path) -> None:
+    unit = tmp_path / "unit"
+    unit.write_text("SystemCallFilter=@known\nRestrictAddressFamilies=AF_INET AF_UNIX\n")
+    async with Sandboxed(tmp_path / "chathub.db", "--host", "localhost", unit=unit) as hub:
+        assert await status_at(hub.base_url) == 200
 
 
 @needs_seccomp

@@ -8,7 +8,7 @@ _SHARED: Mapping[str, str] = {
     "active_only": "Only models that are enabled, as their providers are.",
     "actor": "Who acted.",
     "actor_id": "Only what this user did.",
-    "address": "The client's IP address.",
+    "address": "The client's IP address; `unix` at a Unix socket, where there is none.",
     "after": "The id of the last item that the client has.",
     "after_id": "The id of the last model that the client has.",
     "allow_extras": "Callers with limits of models or money may use fields that cost more.",
