@@ -75,7 +75,7 @@ class Folder:
             body = file.read(_LARGEST_INDEX + 1)
         if len(body) > _LARGEST_INDEX:
             return None
-        etag = hashlib.sha256(body).hexdigest()[:32]
+        etag = _etag(body)
         return Index(body, etag, self._policy_of(body.decode("utf-8", "replace"), etag))
 
     def _policy_of(self, html: str, etag: str) -> str:
@@ -129,7 +129,7 @@ class Folder:
         status = os.fstat(opened.fileno())
         # the time of change too: a build may give all its files the same time
         marks = (status.st_ino, status.st_mtime_ns, status.st_ctime_ns, status.st_size)
-        return OpenFile(opened, status.st_size, "-".join(f"{mark:x}" for mark in marks), headers)
+        return OpenFile(opened, status.st_size, _etag(repr(marks).encode()), headers)
 
 
 def check(folder: Path, database: Path) -> list[str]:
@@ -153,6 +153,10 @@ def check(folder: Path, database: Path) -> list[str]:
             "build the front end, and name the folder that the build writes (often called dist)"
         )
     return sorted(name for name in os.listdir(root) if name.lower() in RESERVED)
+
+
+def _etag(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()[:32]
 
 
 def _overlapping(file: BinaryIO) -> Iterator[str]:

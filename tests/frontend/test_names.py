@@ -92,6 +92,7 @@ def test_first_segments_of_the_api_are_reserved_however_written(path: str) -> No
         "/.env",
         "/assets/.git/config",
         "/a%ff",
+        "/a\udcff",
         "/" + "a" * 256,
         "/" + "a/" * 600,
         "a",
