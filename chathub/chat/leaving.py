@@ -38,10 +38,10 @@ def leave(tx: Transaction, user_id: int, actor: Actor, now: int) -> Leaver:
     is stored for it.
 
     Raises:
-        NotFound: no such account.
+        NotFound, Unauthorized: no such account; it is the actor's own.
         BadRequest: it is that of the last administrator.
     """
-    user = users.get(tx, user_id).user
+    user = (users.get_own if user_id == actor.user_id else users.get)(tx, user_id).user
     is_admin = user.role == "admin" and user.is_active
     if is_admin and tx.all(tx.q.users.count_other_admins, user_id=user_id)[0].count == 0:
         raise BadRequest("last_admin")
