@@ -74,6 +74,11 @@ class Registry:
     def is_busy(self) -> bool:
         return bool(self._runs)
 
+    @property
+    def count(self) -> int:
+        """The replies and gateway requests that run."""
+        return len(self._runs)
+
     def check_open(self) -> None:
         """Check that something new may begin.
 
