@@ -10,7 +10,8 @@ from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).resolve().parent.parent
 # the file → the extras that are in it
-LOCKS = {"requirements.lock": {"fast", "socks"}, "requirements-local.lock": {"fast", "local", "socks"}}
+SMALL = {"fast", "metrics", "socks"}
+LOCKS = {"requirements.lock": SMALL, "requirements-local.lock": SMALL | {"local"}}
 
 
 def wanted(extras: set[str]) -> list[Requirement]:
