@@ -55,7 +55,7 @@ EXAMPLES: Mapping[str, JsonObject] = {
     "testApiKey": {"model": "example-chat"},
     "updateSubscription": {"usage_limit": 2_000_000, "cost_limit": None},
     "updateProfile": {"password": "<new password>", "current_password": "<password>"},
-    "updateUser": {"role": "admin", "replies_at_once": 4},
+    "updateUser": {"role": "admin", "cost_limit": 10},
     "createAccessToken": {"name": "laptop", "expires_in_days": 90, "allowed_networks": ["10.0.0.0/8"]},
     "createChatCompletion": {**_QUESTION, "stream": True},
     "createMessage": {**_QUESTION, "max_tokens": 1000},
