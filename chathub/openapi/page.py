@@ -4,7 +4,7 @@ import html
 import re
 from collections.abc import Iterator
 
-from chathub.openapi.blocks import Heading, Table, Text, blocks_of, operations_of
+from chathub.openapi.blocks import Block, Code, Heading, Text, blocks_of, operations_of
 from chathub.schemas.json import JsonObject
 
 _STYLE = """
@@ -22,7 +22,8 @@ p { max-width: 46rem; overflow-wrap: anywhere; }
 h2, h3, summary { overflow-wrap: anywhere; }
 h2 a, h3 a { color: inherit; text-decoration: none; }
 code { padding: .1em .25em; border-radius: 3px; background: var(--soft); }
-code { font: .875em ui-monospace, monospace; }
+code, pre { font: .875em ui-monospace, monospace; }
+pre { padding: .75rem; background: var(--soft); overflow-x: auto; }
 div { overflow-x: auto; margin: .75rem 0; }
 table { border-collapse: collapse; font-size: .875rem; min-width: 30rem; }
 th, td { padding: .375rem .75rem; border: 1px solid var(--line); text-align: left; vertical-align: top; }
@@ -82,12 +83,14 @@ def _link(heading: Heading, text: str) -> str:
     return f'<li><a href="#{html.escape(heading.anchor)}">{html.escape(text)}</a></li>\n'
 
 
-def _element(block: Heading | Text | Table) -> str:
+def _element(block: Block) -> str:
     if isinstance(block, Heading):
         tag, anchor, text = f"h{block.level}", html.escape(block.anchor), html.escape(block.text)
         return f'<{tag} id="{anchor}"><a href="#{anchor}">{text}</a></{tag}>'
     if isinstance(block, Text):
         return f"<p>{_inline(block.text)}</p>"
+    if isinstance(block, Code):
+        return f"<pre>{html.escape(block.text)}</pre>"
     rows = [_row("th", block.head), *(_row("td", row) for row in block.rows)]
     # wide tables scroll by themselves
     return "<div><table>\n" + "\n".join(rows) + "\n</table></div>"
