@@ -19,6 +19,7 @@ from scripted import Provider
 
 from chathub import app_keys
 from chathub.clock import Clock
+from chathub.commands.doctor import examine
 from chathub.config import Config
 from chathub.retention import retention
 from chathub.retention.retention import Retention
@@ -224,3 +225,18 @@ async def test_nothing_is_removed_right_after_a_start(
     # nothing is kept for a time only: the task has nothing to do
     await task.run()
     assert len(rows(config.database, "ledger")) == 2
+
+
+def test_doctor_says_how_long_everything_is_kept_and_whether_files_can_be_written(config: Config) -> None:
+    assert doctor(config) == (True, "kept: conversations for ever, audit for ever, ledger for ever")
+    kept = replace(config, retention=KEPT)
+    is_good, told = doctor(kept)
+    assert is_good and "ledger for 90 days" in told and str(config.database.parent / "exports") in told
+    (config.database.parent / "exports").write_text("a file")
+    is_good, told = doctor(kept)
+    assert not is_good and "cannot be written" in told
+
+
+def doctor(config: Config) -> tuple[bool, str]:
+    (found,) = [finding for finding in examine(config) if finding.text.startswith("kept:")]
+    return found.ok, found.text
