@@ -21,6 +21,8 @@ from chathub import app_keys
 from chathub.clock import Clock
 from chathub.commands.doctor import examine
 from chathub.config import Config
+from chathub.errors import StartError
+from chathub.reconcile.booked import read_books
 from chathub.retention import retention
 from chathub.retention.retention import Retention
 from chathub.retention_settings import RetentionSettings
@@ -145,6 +147,21 @@ async def test_old_rows_are_in_a_file_before_they_go_and_sums_stay(
     assert both == [as_text(row) for row in old["ledger"]]
     admin = await sign_in(client, "admin", "admin123")
     assert (await sums(client, admin))[:3] == before[:3]
+
+
+async def test_bill_is_compared_only_with_days_whose_rows_are_there(
+    client: TestClient, config: Config, hands: Hands
+) -> None:
+    add_rows(config.database, 400, 20, 0)
+    with opened_file(config.database) as db:
+        db.execute("UPDATE providers SET provider_key = 'p' WHERE provider_key = 'openai'")
+    await retention_of(client, config, hands).remove_old()
+    read = client.server.app[app_keys.DB].read  # type: ignore[attr-defined]
+    days = [datetime.fromtimestamp(ago(each) / 1000, UTC).date() for each in (400, 21, 0)]
+    books = await read(read_books, ["p"], days[1], days[2], UTC)
+    assert sum(booked.usage.requests for booked in books.sums.values()) == 2
+    with pytest.raises(StartError, match="went to a file"):
+        await read(read_books, ["p"], days[0], days[2], UTC)
 
 
 async def test_rows_that_cannot_be_exported_stay(
