@@ -70,6 +70,7 @@ from chathub.retention.retention import Retention
 from chathub.routes import ROUTES
 from chathub.running.admission import Admission
 from chathub.running.key_reports import KeyReports
+from chathub.running.outside_writes import OutsideWrites
 from chathub.running.registry import Registry
 from chathub.security.master_secret import master_secret
 from chathub.security.stored_proxy import keep_out_of_logs
@@ -306,6 +307,7 @@ async def _upkeep(app: web.Application) -> AsyncIterator[None]:
             *(replies.beat, replies.save, disk.watch, remover.run, backups.run, partial(trim, db)),
             *(partial(clock_check.watch, db, clock), monitor.watch, monitor.check, app[app_keys.CODES].run),
             partial(loop_lag.watch, app[app_keys.METRICS].loop_lag.observe),
+            OutsideWrites(db, app[app_keys.SESSIONS], app[app_keys.CATALOG], app[app_keys.RUNNING]).watch,
             *(app[app_keys.LAST_USES].run, app[app_keys.STORED_RESPONSES].remove_old),
             Retention(db, clock, config, remover).run,
         ):

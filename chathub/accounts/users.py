@@ -178,6 +178,24 @@ def insert(tx: Transaction, user: UserFields, now: int) -> Account:
     return get(tx, inserted.id)
 
 
+def create(tx: Transaction, fields: UserFields, actor: Actor, now: int) -> Account:
+    """Insert an account that an administrator or the operator makes."""
+    account = insert(tx, fields, now)
+    user = account.user
+    audit.record(
+        tx,
+        actor,
+        "user.created",
+        now,
+        f"user {user.id}",
+        username=user.username,
+        role=user.role,
+        subscription_type=user.subscription_type,
+        usage_limit=account.limits.usage_limit,
+    )
+    return account
+
+
 def update(tx: Transaction, user_id: int, changes: Changes, actor: Actor, now: int) -> Account:
     """Change an account, and record what changed in the audit log. A new password, a new role or disabling
     the account ends its sessions and access tokens.

@@ -6,7 +6,6 @@ from chathub.accounts import logins, registration, users
 from chathub.accounts.codes import FOR_REGISTRATION, code_limits, store_code
 from chathub.accounts.passwords import check_rules
 from chathub.app_keys import CALLER, CLOCK, DB, PASSWORDS, REGISTRATION, SESSIONS, THROTTLE
-from chathub.database.transaction import Transaction
 from chathub.errors import BadRequest, Forbidden, Unauthorized
 from chathub.handlers.http import actor, body, client_info, done, json_response, language_of, said
 from chathub.schemas.auth import (
@@ -19,8 +18,6 @@ from chathub.schemas.auth import (
     VerificationCodeSent,
 )
 from chathub.schemas.users import NewUser, User, UserSaved
-from chathub.security import audit
-from chathub.security.audit import Actor
 
 
 async def login(request: web.Request) -> web.Response:
@@ -111,25 +108,8 @@ async def admin_register(request: web.Request) -> web.Response:
         limits=form.limit_changes(),
         is_active=form.is_active is not False,
     )
-    account = await request.app[DB].write(_insert, acting, fields, request.app[CLOCK].now())
+    account = await request.app[DB].write(users.create, fields, acting, request.app[CLOCK].now())
     return json_response(UserSaved(message=said(request, "user_created"), user=User.of(*account)))
-
-
-def _insert(tx: Transaction, acting: Actor, fields: users.UserFields, now: int) -> users.Account:
-    account = users.insert(tx, fields, now)
-    user = account.user
-    audit.record(
-        tx,
-        acting,
-        "user.created",
-        now,
-        f"user {user.id}",
-        username=user.username,
-        role=user.role,
-        subscription_type=user.subscription_type,
-        usage_limit=account.limits.usage_limit,
-    )
-    return account
 
 
 async def verify(request: web.Request) -> web.Response:

@@ -58,5 +58,7 @@ class Users(Statements):
     insert: Select[UserId]
     update: Command
     leave: Command
+    list_disabled: Select[UserId]
+    list_all: Select[User]
     search: Select[ListedUser]
     count_search: Select[UserCount]
