@@ -9,8 +9,8 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).resolve().parent.parent
-# the file → the extras that are in it
 SMALL = {"fast", "metrics", "socks"}
+# the file → the extras that are in it
 LOCKS = {"requirements.lock": SMALL, "requirements-local.lock": SMALL | {"local"}}
 
 
