@@ -4,7 +4,8 @@ import re
 from configparser import RawConfigParser
 from pathlib import Path
 
-from chathub.config import Config, variable_names
+from chathub.config import Config
+from chathub.config_reading import variable_names
 
 ROOT = Path(__file__).resolve().parent.parent
 DEPLOY = ROOT / "deploy"
