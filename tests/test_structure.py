@@ -99,6 +99,11 @@ def test_only_the_database_package_knows_sqlite() -> None:
     assert {path for path in users if not path.startswith("database/")} == {"commands/doctor.py"}
 
 
+def test_the_server_does_not_import_the_generator_of_its_description() -> None:
+    users = {package_of(path) for path in modules() if "chathub.openapi" in " ".join(imports_of(path))}
+    assert users == {"openapi"}
+
+
 def test_formats_do_no_io() -> None:
     for path in (CHATHUB / "formats").rglob("*.py"):
         forbidden = ("asyncio", "aiohttp", "socket", "os", "pathlib", "logging", "sqlite3")

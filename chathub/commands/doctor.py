@@ -24,6 +24,7 @@ from chathub.database.transaction import Transaction
 from chathub.database.vacuum import read_space
 from chathub.disk import free_bytes
 from chathub.errors import StartError
+from chathub.frontend import folder as frontend
 from chathub.listen_hosts import in_url, unix_path
 from chathub.proxy_url import ProxyUrl, ProxyUrlError
 from chathub.security import stored_proxy
@@ -67,6 +68,8 @@ def examine(config: Config) -> Iterator[Finding]:
     yield Finding(True, f"configuration: {config.env}, {_places(config)}; {weight}")
     yield from _unix_sockets(config)
     yield Finding(True, f"way out: {config.proxies.sentence}")
+    if config.frontend is not None:
+        yield _frontend(config.frontend, config.database)
     if new := pending_replacement(Path(os.path.realpath(config.database))):
         yield Finding(False, f"database: {new} is about to take its place, which the next start ends")
         return
@@ -133,6 +136,14 @@ def _database(connection: sqlite3.Connection, config: Config) -> Iterator[Findin
     yield _backups(tx, config)
     yield _retention(config)
     yield from _secret(tx, config)
+
+
+def _frontend(folder: Path, database: Path) -> Finding:
+    try:
+        frontend.check(folder, database)
+    except StartError as error:
+        return Finding(False, f"front end: {error}")
+    return Finding(True, f"front end: {folder}")
 
 
 def _clock(tx: Transaction) -> Finding:

@@ -2,13 +2,12 @@
 
 import asyncio
 from html import escape
-from importlib import resources
 
 from aiohttp import web
 
 from chathub.app_keys import FRONTEND, POLICY
 from chathub.frontend.files import FrontEnd
-from chathub.frontend.folder import INDEX, Index, OpenFile
+from chathub.frontend.folder import INDEX, WELCOME, Index, OpenFile
 from chathub.frontend.negotiation import accepts_html
 from chathub.frontend.paths import is_asset, is_reserved, names_in
 from chathub.frontend.policy import page_policy, still_policy
@@ -77,8 +76,7 @@ def _page(request: web.Request, index: Index) -> web.Response:
 
 
 async def _welcome(request: web.Request) -> web.Response:
-    file = resources.files("chathub.frontend").joinpath("welcome.html")
-    text = await asyncio.to_thread(file.read_text, "utf-8")
+    text = await asyncio.to_thread(WELCOME.read_text, "utf-8")
     html = text.replace("{base}", escape(base_path_of(request)))
     request[POLICY] = still_policy(html)
     headers = {"Cache-Control": "no-cache", "Vary": "Accept"}

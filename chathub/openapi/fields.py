@@ -157,7 +157,7 @@ _SHARED: Mapping[str, str] = {
     "price_per_unit": "Money for one unit.",
     "priced": "Its prices are known; callers with a budget of money need that.",
     "priority": "Those of a higher one are tried first.",
-    "purge": "Whether the account is removed for good instead of disabled.",
+    "purge": "The account is removed for good.",
     "prompt": "What the model gets.",
     "prompt_tokens": "Tokens of the prompt, with those of the provider's cache.",
     "protocol": "The format: `openai`, `anthropic` or `gemini`; null: as its address suggests.",
