@@ -10,7 +10,10 @@ from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).resolve().parent.parent
 # the file → the extras that are in it
-LOCKS = {"requirements.lock": {"fast", "socks"}, "requirements-local.lock": {"fast", "local", "socks"}}
+LOCKS = {
+    "requirements.lock": {"fast", "metrics", "socks"},
+    "requirements-local.lock": {"fast", "local", "metrics", "socks"},
+}
 
 
 def wanted(extras: set[str]) -> list[Requirement]:
