@@ -52,7 +52,8 @@ PACKAGES = [
     ["errors", "clock", "hosts", "listen_hosts", "offload", "proxy_url", "text", "version"],
     ["sentences"],
 ]
-WEB_PACKAGES = {"commands", "app", "lifetime", "server", "routes", "middlewares", "cors", "app_keys", "handlers"}
+WEB_PACKAGES = {"commands", "app", "lifetime", "server", "routes", "middlewares"}
+WEB_PACKAGES |= {"cors", "app_keys", "handlers"}
 
 
 def modules() -> list[Path]:
