@@ -4,7 +4,7 @@ PYTHON ?= .venv/bin/python
 QUICK = tests/formats tests/test_base64.py tests/test_decode.py tests/test_title_text.py \
 	--ignore=tests/formats/test_recordings.py
 
-.PHONY: run test quick clients lint types bench stalls drill dist lock locked
+.PHONY: run test quick clients lint types bench stalls drill docs dist lock locked
 
 # the versions of all dependencies, for every system and Python; UPGRADE=--upgrade takes newer ones
 LOCK = $(PYTHON) -m uv pip compile setup.cfg --quiet --no-header --universal --python-version 3.11 \
@@ -36,6 +36,10 @@ stalls:
 
 drill:
 	$(PYTHON) tests/drill.py
+
+# the files that describe the API, from its routes and types
+docs:
+	$(PYTHON) -m chathub.openapi
 
 dist:
 	rm -rf build dist chathub.egg-info

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import codecs
 import logging
 import re
 import time
@@ -38,11 +37,11 @@ from chathub.database.opening import open_database
 from chathub.database.periodic import background_tasks
 from chathub.database.vacuum import trim
 from chathub.disk import Disk
+from chathub.documents import Documents
 from chathub.frontend.files import FrontEnd
 from chathub.frontend.folder import check as check_frontend
 from chathub.gateway.gateway import Gateway
 from chathub.gateway.metering import Metering
-from chathub.handlers.http import SAFE
 from chathub.handlers.pages import pages
 from chathub.handlers.response_writer import sending
 from chathub.limits.reply_memory import ReplyMemory
@@ -50,7 +49,10 @@ from chathub.limits.request_memory import RequestMemory
 from chathub.limits.response_memory import ResponseMemory
 from chathub.limits.streams import StreamLimit
 from chathub.limits.uploads import Uploads
-from chathub.middlewares import request_id
+from chathub.metrics import loop_lag
+from chathub.metrics.metrics import Metrics, ReplyCounts
+from chathub.metrics.scrape import Scrapes
+from chathub.metrics.state import StateReader
 from chathub.offload import Offload
 from chathub.providers.affinity import Affinity
 from chathub.providers.availability import Availability
@@ -64,6 +66,7 @@ from chathub.replies.conversations import ConversationReplies
 from chathub.replies.runner import ReplyRunner
 from chathub.replies.titles import Titles
 from chathub.replies.unstored import UnstoredReplies
+from chathub.retention.retention import Retention
 from chathub.routes import ROUTES
 from chathub.running.admission import Admission
 from chathub.running.key_reports import KeyReports
@@ -76,6 +79,7 @@ from chathub.security.vault import Vault, derive
 from chathub.stored_responses import log as response_log
 from chathub.stored_responses.generating import ResponseGenerator
 from chathub.stored_responses.responses import StoredResponses
+from chathub.text import load_codecs
 from chathub.upstream import guard
 from chathub.upstream.client import Client
 from chathub.upstream.connections import new_session
@@ -89,6 +93,7 @@ log = logging.getLogger("chathub")
 
 # around every handler, the outermost first
 _MIDDLEWARES = (
+    middlewares.counting,
     middlewares.errors,
     middlewares.hosts,
     cors.preflights,
@@ -116,7 +121,7 @@ def create_app(
     ``local`` are the weights of the built-in model, already on disk; ``free_disk`` gives the free bytes of a
     folder (None: as the system says).
     """
-    _load_codecs()
+    load_codecs()
     app = web.Application(middlewares=_MIDDLEWARES)
     app[app_keys.CONFIG] = config
     app[app_keys.CLOCK] = clock or Clock(zone=config.timezone, steady=time.monotonic)
@@ -125,15 +130,17 @@ def create_app(
     app[app_keys.REQUEST_MEMORY] = RequestMemory(config.body_bytes)
     app[app_keys.UPLOADS] = Uploads(config.database.parent, app[app_keys.DISK], config.upload_bytes)
     app[app_keys.OFFLOAD] = Offload()
+    app[app_keys.DOCUMENTS] = Documents()
     app[app_keys.RESPONSE_MEMORY] = ResponseMemory()
     app[app_keys.REPLY_MEMORY] = ReplyMemory()
+    app[app_keys.METRICS] = Metrics()
     if config.frontend is not None:
         _add_frontend(app, config.frontend)
     app[app_keys.ACCESS] = {route.handler: route.access for route in ROUTES}
     for route in ROUTES:
         app.router.add_route(route.method, _PART.sub(r"{\1:[^/]+}", route.path), route.handler)
     cors.allow(app, config.cors_origins)
-    app.on_response_prepare.append(_add_headers)
+    app.on_response_prepare.append(middlewares.add_headers)
     app.cleanup_ctx.append(_database)
     app.cleanup_ctx.append(partial(_providers, local=local))
     app.cleanup_ctx.append(_generation)
@@ -159,23 +166,6 @@ async def _end_frontend(frontend: FrontEnd) -> None:
     frontend.end()
 
 
-def _load_codecs() -> None:
-    """Load codecs now: Python reads one from disk at its first use, when there may be no free descriptor."""
-    for name in ("utf-16-le", "utf-8-sig", "idna", "raw_unicode_escape"):
-        codecs.lookup(name)
-
-
-async def _add_headers(request: web.Request, response: web.StreamResponse) -> None:
-    """Add the headers of every response: the request's id and the security headers (``SAFE``); a
-    page has a policy of its own. A provider's id is passed on as the id that SDKs show; ours then has a name
-    of its own."""
-    name = "X-ChatHub-Request-ID" if "X-Request-ID" in response.headers else "X-Request-ID"
-    response.headers[name] = request_id(request)
-    response.headers.update(SAFE)
-    if policy := request.get(app_keys.POLICY):
-        response.headers["Content-Security-Policy"] = policy
-
-
 @asynccontextmanager
 async def _database(app: web.Application) -> AsyncIterator[None]:
     """The database with its first accounts, and what needs nothing but the database."""
@@ -188,6 +178,7 @@ async def _database(app: web.Application) -> AsyncIterator[None]:
             app[app_keys.CATALOG] = catalog = Catalog(db, config)
             await _prepare(db, catalog, config, clock, passwords)
             app[app_keys.DB] = db
+            db.when_waited = app[app_keys.METRICS].write_waits.observe
             app[app_keys.PASSWORDS] = passwords
             app[app_keys.THROTTLE] = Throttle(db, clock, derive(master, "chathub throttle v1"))
             app[app_keys.CODES] = codes
@@ -262,7 +253,8 @@ async def _generation(app: web.Application) -> AsyncIterator[None]:
     app[app_keys.OUTPUT_RATES] = rates = await db.read(output_rates.load)
     app[app_keys.TOKEN_WEIGHTS] = weights = TokenWeights()
     await weights.load(db)
-    metering = Metering(db, clock, registry, admission, memory, queue, key_reports, weights, rates)
+    app[app_keys.REPLY_COUNTS] = counts = ReplyCounts(app[app_keys.METRICS], app[app_keys.CATALOG])
+    metering = Metering(db, clock, registry, admission, memory, queue, key_reports, weights, rates, counts)
     app[app_keys.GATEWAY] = Gateway(
         client,
         config,
@@ -276,8 +268,8 @@ async def _generation(app: web.Application) -> AsyncIterator[None]:
     app[app_keys.STORED_RESPONSES] = stored = _stored_responses(app)
     unstored = UnstoredReplies(db, queue)
     keeper = AttachmentKeeper(db, admission, clock, config.language)
-    runner = ReplyRunner(db, client, clock, config, key_reports, unstored, keeper, weights, rates)
-    titles = Titles(registry, queue, client, clock, config, rates)
+    runner = ReplyRunner(db, client, clock, config, key_reports, unstored, keeper, weights, rates, counts)
+    titles = Titles(registry, queue, client, clock, config, rates, counts)
     app[app_keys.REPLIES] = replies = ConversationReplies(
         db, registry, admission, runner, titles, clock, config, memory, queue, unstored, weights
     )
@@ -304,15 +296,20 @@ async def _upkeep(app: web.Application) -> AsyncIterator[None]:
     app[app_keys.REMOVER] = remover = Remover(db, clock)
     app[app_keys.BACKUPS] = backups = Backups(db, config, clock, app[app_keys.CODES].mailer)
     await backups.load_last()
+    reader = StateReader(config, clock, db, app[app_keys.RUNNING], app[app_keys.SETTLEMENT_QUEUE], backups)
+    app[app_keys.SCRAPES] = scrapes = Scrapes(app[app_keys.METRICS], reader)
     monitor, replies, disk = Monitor(db), app[app_keys.REPLIES], app[app_keys.DISK]
     async with AsyncExitStack() as ending:
         ending.callback(backups.close)
+        ending.callback(scrapes.close)
         # a check of the database is interrupted before its connection is closed
         async with background_tasks(
             *(replies.beat, replies.save, disk.watch, remover.run, backups.run, partial(trim, db)),
             *(partial(clock_check.watch, db, clock), monitor.watch, monitor.check, app[app_keys.CODES].run),
             OutsideWrites(db, app[app_keys.SESSIONS], app[app_keys.CATALOG], app[app_keys.RUNNING]).watch,
+            partial(loop_lag.watch, app[app_keys.METRICS].loop_lag.observe),
             *(app[app_keys.LAST_USES].run, app[app_keys.STORED_RESPONSES].remove_old),
+            Retention(db, clock, config, remover).run,
         ):
             yield
 

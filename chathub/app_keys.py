@@ -20,6 +20,7 @@ from chathub.clock import Clock
 from chathub.config import Config
 from chathub.database.database import Database
 from chathub.disk import Disk
+from chathub.documents import Documents
 from chathub.frontend.files import FrontEnd
 from chathub.gateway.gateway import Gateway
 from chathub.limits.reply_memory import ReplyMemory
@@ -27,6 +28,8 @@ from chathub.limits.request_memory import RequestBody, RequestMemory
 from chathub.limits.response_memory import ResponseMemory
 from chathub.limits.streams import StreamLimit
 from chathub.limits.uploads import Uploads
+from chathub.metrics.metrics import Metrics, ReplyCounts
+from chathub.metrics.scrape import Scrapes
 from chathub.offload import Offload
 from chathub.providers.affinity import Affinity
 from chathub.providers.availability import Availability
@@ -43,6 +46,7 @@ CONFIG = web.AppKey("CONFIG", Config)
 CLOCK = web.AppKey("CLOCK", Clock)
 DB = web.AppKey("DB", Database)
 DISK = web.AppKey("DISK", Disk)
+DOCUMENTS = web.AppKey("DOCUMENTS", Documents)
 BACKUPS = web.AppKey("BACKUPS", Backups)
 VAULT = web.AppKey("VAULT", Vault)
 AFFINITY = web.AppKey("AFFINITY", Affinity)
@@ -71,9 +75,12 @@ RUNNING = web.AppKey("RUNNING", Registry)
 TOKEN_WEIGHTS = web.AppKey("TOKEN_WEIGHTS", TokenWeights)
 SETTLEMENT_QUEUE = web.AppKey("SETTLEMENT_QUEUE", SettlementQueue)
 REMOVER = web.AppKey("REMOVER", Remover)
+METRICS = web.AppKey("METRICS", Metrics)
+REPLY_COUNTS = web.AppKey("REPLY_COUNTS", ReplyCounts)
+SCRAPES = web.AppKey("SCRAPES", Scrapes)
 # there only if one is configured
 FRONTEND = web.AppKey("FRONTEND", FrontEnd)
-# handler → "public", "user", "session" (no access token), "admin" or "v1"
+# handler → "public", "user", "session" (no access token), "admin", "metrics" (their token too) or "v1"
 ACCESS = web.AppKey("ACCESS", Mapping)
 
 CALLER = web.RequestKey("CALLER", Caller)

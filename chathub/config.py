@@ -13,12 +13,13 @@ from pathlib import Path
 from typing import Any
 
 from chathub import config_values as values
-from chathub import proxy_settings
+from chathub import proxy_settings, retention_settings
 from chathub.config_values import Keep, Network, SmtpServer, TrustedProxies
 from chathub.errors import StartError
 from chathub.hosts import LOOPBACK
-from chathub.listen_hosts import in_url, is_local, read_host
+from chathub.listen_hosts import in_url, is_local, read_host, unix_path
 from chathub.proxy_settings import ProxySettings
+from chathub.retention_settings import RetentionSettings
 from chathub.sentences import Language
 
 VUE_ORIGINS = (
@@ -91,6 +92,8 @@ class Config:
     body_bytes: int = 64 * 1024 * 1024
     # the largest form with files
     upload_bytes: int = 100 * 1024 * 1024
+    # what scrapers of the metrics send
+    metrics_token: bytes | None = field(default=None, repr=False)
     # the folder of the scheduled backups, and the hours between two of them
     backup_dir: Path | None = None
     backup_every: float = 24
@@ -98,6 +101,7 @@ class Config:
     backup_compress: bool = False
     # the days that a response is kept whose client asks for it; 0: none is kept
     responses_days: int = 30
+    retention: RetentionSettings = RetentionSettings()
 
     @property
     def development(self) -> bool:
@@ -109,7 +113,13 @@ class Config:
         well known, they are this machine's own."""
         if not self.development:
             return self.allowed_hosts
-        return (*LOOPBACK, *map(in_url, self.hosts), *self.allowed_hosts)
+        own = (in_url(host) for host in self.hosts if unix_path(host) is None)
+        return (*LOOPBACK, *own, *self.allowed_hosts)
+
+    @property
+    def exposed_hosts(self) -> tuple[str, ...]:
+        """The hosts at which other machines reach the well-known passwords of development mode."""
+        return tuple(host for host in self.hosts if self.development and not is_local(host))
 
     @property
     def registration_mode(self) -> str:
@@ -196,8 +206,9 @@ def add_database_flags(parser: argparse.ArgumentParser, default: Any = None) -> 
 
 def variable_names() -> list[str]:
     """The environment variables that `load` reads."""
-    secrets = (f"{name}{ending}" for name in _SECRETS for ending in ("", "_FILE"))
-    return sorted([*_VARIABLES, *secrets, "CHATHUB_UPSTREAM_ALLOW", proxy_settings.SETTING])
+    secrets = (f"{name}{ending}" for name in (*_SECRETS, _METRICS_TOKEN) for ending in ("", "_FILE"))
+    others = ("CHATHUB_UPSTREAM_ALLOW", proxy_settings.SETTING, *retention_settings.VARIABLES)
+    return sorted([*_VARIABLES, *secrets, *others])
 
 
 def load(flags: argparse.Namespace, environ: Mapping[str, str]) -> Config:
@@ -224,7 +235,7 @@ def load(flags: argparse.Namespace, environ: Mapping[str, str]) -> Config:
         except ValueError as error:
             problems.append(f"{label}: {error}")
     config = Config(**settings)
-    problems += [not_local(host) for host in config.hosts if config.development and not is_local(host)]
+    problems += map(not_local, config.exposed_hosts)
     if config.smtp and not config.mail_from:
         problems.append("CHATHUB_MAIL_FROM: must say from which address mail comes, with CHATHUB_SMTP_URL")
     if problems:
@@ -286,12 +297,15 @@ def _proxies(flags: argparse.Namespace, environ: Mapping[str, str]) -> dict[str,
 
 # environment variable → field of Config
 _SECRETS = {"CHATHUB_SECRET_KEY": "secret_key", "CHATHUB_NEW_SECRET_KEY": "new_secret_key"}
+_METRICS_TOKEN = "CHATHUB_METRICS_TOKEN"
 # the label of a setting that has several variables → its reader
 _OTHERS: Mapping[str, Callable[[argparse.Namespace, Mapping[str, str]], dict[str, Any]]] = {
     "--host": _flag_hosts,
     "--cors-origin": _flag_origins,
     "CHATHUB_SECRET_KEY": _secret,
     "CHATHUB_NEW_SECRET_KEY": _new_secret,
+    _METRICS_TOKEN: lambda _, environ: {"metrics_token": values.metrics_token(_METRICS_TOKEN, environ)},
     "CHATHUB_UPSTREAM_ALLOW": _allow,
     proxy_settings.SETTING: _proxies,
+    "retention": lambda _, environ: {"retention": retention_settings.read(environ)},
 }

@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, tzinfo
+from importlib.util import find_spec
 from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import unquote, urlsplit
@@ -156,11 +157,22 @@ def secret(variable: str, environ: Mapping[str, str], least: int) -> bytes | Non
     return text.encode() if text else None
 
 
+def metrics_token(variable: str, environ: Mapping[str, str]) -> bytes | None:
+    token = secret(variable, environ, least=16)
+    if token is not None and not re.fullmatch(rb"[!-~]+", token):
+        raise ValueError("must be letters, digits and marks of ASCII, without blanks")
+    if token is not None and find_spec("prometheus_client") is None:
+        raise ValueError("metrics need the extra [metrics]: pip install prometheus-client")
+    return token
+
+
 def words(text: str) -> list[str]:
     return [word.strip() for word in text.split(",") if word.strip()]
 
 
 def listen_hosts(text: str) -> tuple[str, ...]:
+    if not words(text):
+        raise ValueError("must name a host")
     return tuple(map(read_host, words(text)))
 
 

@@ -117,6 +117,12 @@ class BudgetSpent(TooManyRequests):
     """A budget of the month has no room left: nothing but its renewal helps."""
 
 
+class NotInstalled(ChatHubError):
+    """An extra is missing that this needs."""
+
+    status = 501
+
+
 class UpstreamFailed(ChatHubError):
     """The provider failed or refused."""
 

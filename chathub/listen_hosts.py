@@ -17,6 +17,8 @@ def read_host(text: str) -> str:
     host = text.strip()
     if host.startswith("[") and host.endswith("]"):
         host = host[1:-1]
+    if not host.isprintable():
+        raise ValueError(f"{text!r} has characters that cannot be shown")
     if (path := unix_path(host)) is not None:
         if not host.removeprefix(_UNIX) or len(bytes(path)) > _LONGEST_PATH:
             raise ValueError(f"{text!r} must have a path of 1 to {_LONGEST_PATH} bytes behind unix:")

@@ -4,17 +4,36 @@ import logging
 import math
 import re
 import secrets
+import time
 from urllib.parse import urlsplit
 
 from aiohttp import web
 
-from chathub.app_keys import ACCESS, BODY, CALLER, CLOSING, CONFIG, OVER_UNIX, REQUEST_ID, STREAMING
+from chathub.app_keys import (
+    ACCESS,
+    BODY,
+    CALLER,
+    CLOSING,
+    CONFIG,
+    METRICS,
+    OVER_UNIX,
+    POLICY,
+    REQUEST_ID,
+    STREAMING,
+)
 from chathub.config import Config
 from chathub.database.errors import DatabaseError
 from chathub.errors import BudgetSpent, ChatHubError, CompressedBody, Misdirected, forget_frames
 from chathub.formats import anthropic, openai
-from chathub.handlers.callers import check_access, get_caller
-from chathub.handlers.http import Handler, is_compressed, language_at, raw, speaks_anthropic
+from chathub.handlers.callers import check_access, get_caller, has_metrics_token
+from chathub.handlers.http import (
+    SAFE,
+    Handler,
+    is_compressed,
+    language_at,
+    raw,
+    speaks_anthropic,
+)
 from chathub.handlers.wrong_paths import WrongPath, wrong_path
 from chathub.hosts import is_allowed
 from chathub.log import REQUEST
@@ -33,6 +52,27 @@ _REASONS = {
     415: Reason("content_type_unsupported"),
 }
 _OTHER = Reason("request_failed")
+# in the metrics, as nginx has it in its log
+_CLIENT_LEFT = 499
+
+
+@web.middleware
+async def counting(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Count requests by their route, whatever becomes of them."""
+    began, status = time.monotonic(), _CLIENT_LEFT
+    try:
+        response = await handler(request)
+        status = response.status
+        return response
+    except web.HTTPException as redirect:
+        status = redirect.status
+        raise
+    finally:
+        if status == _CLIENT_LEFT and request.get(STREAMING):
+            status = 200
+        resource = request.match_info.route.resource
+        route = "none" if resource is None else resource.canonical
+        request.app[METRICS].count_request(request.method, route, status, time.monotonic() - began)
 
 
 @web.middleware
@@ -101,7 +141,8 @@ async def authentication(request: web.Request, handler: Handler) -> web.StreamRe
     if request.method == "OPTIONS" or match.http_exception is not None:
         return await handler(request)
     access = request.app[ACCESS].get(match.handler, "user")
-    if access != "public":
+    is_scraper = access == "metrics" and has_metrics_token(request)
+    if access != "public" and not is_scraper:
         caller = await get_caller(request)
         check_access(request, caller, access)
         request[CALLER] = caller
@@ -116,6 +157,17 @@ def request_id(request: web.Request) -> str:
         number = header if header and _WELL_FORMED_ID.fullmatch(header) else secrets.token_hex(8)
         request[REQUEST_ID] = number
     return number
+
+
+async def add_headers(request: web.Request, response: web.StreamResponse) -> None:
+    """Add the headers of every response: the request's id and the security headers (``SAFE``); a page has a
+    policy of its own. A provider's id is passed on as the id that SDKs show; ours then has a name of its
+    own."""
+    name = "X-ChatHub-Request-ID" if "X-Request-ID" in response.headers else "X-Request-ID"
+    response.headers[name] = request_id(request)
+    response.headers.update(SAFE)
+    if policy := request.get(POLICY):
+        response.headers["Content-Security-Policy"] = policy
 
 
 def _unexpected(request: web.Request, error: Exception) -> web.Response:

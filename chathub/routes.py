@@ -9,12 +9,14 @@ from chathub.handlers import (
     chat,
     codes,
     conversations,
+    description,
     exporting,
     files,
     health,
     invites,
     leaving,
     messages,
+    metrics,
     models,
     probes,
     providers,
@@ -35,6 +37,8 @@ from chathub.handlers.http import Handler
 
 # who may: anybody; the signed in; those signed in with a password; administrators; programs
 PUBLIC, USER, SESSION, ADMIN, V1 = "public", "user", "session", "admin", "v1"
+# administrators, and whoever has the token of the metrics
+METRICS = "metrics"
 
 
 class Route(NamedTuple):
@@ -50,6 +54,7 @@ ROUTES = (
     Route("HEAD", "/api/health", health.check, PUBLIC),
     Route("GET", "/api/health/ready", health.ready, PUBLIC),
     Route("HEAD", "/api/health/ready", health.ready, PUBLIC),
+    Route("GET", "/metrics", metrics.show, METRICS),
     # 2 models
     Route("GET", "/api/models", models.list_all, PUBLIC),
     Route("POST", "/api/models", models.create, ADMIN),
@@ -149,4 +154,9 @@ ROUTES = (
     Route("GET", "/v1/models/{model:.+}", v1_models.get_model, V1),
     # 12 the audit
     Route("GET", "/api/audit", audit.search, ADMIN),
+    # 13 the description of the API
+    Route("GET", "/openapi.json", description.show, PUBLIC),
+    Route("HEAD", "/openapi.json", description.show, PUBLIC),
+    Route("GET", "/docs", description.show_page, PUBLIC),
+    Route("HEAD", "/docs", description.show_page, PUBLIC),
 )

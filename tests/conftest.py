@@ -28,12 +28,24 @@ settings.load_profile("chathub")
 for folder in ("", "api", "v1"):
     sys.path.insert(0, str(Path(__file__).parent / folder))
 
+import described  # noqa: E402
 from listening import Server  # noqa: E402
 from scripted import Provider  # noqa: E402
 from shared import SharedServer  # noqa: E402
 
 Connect = Callable[..., Awaitable[TestClient]]
 Headers = dict[str, str]
+
+
+described.watch()
+
+
+@pytest.fixture(autouse=True)
+def described_responses() -> Iterator[None]:
+    """Fails a test during which a response came that the API's description does not have."""
+    yield
+    found, described.problems = described.problems, []
+    assert not found or os.environ.get("CHATHUB_DESCRIBED_LOG"), "\n".join(found[:20])
 
 
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int | None:

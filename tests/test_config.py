@@ -13,6 +13,7 @@ import pytest
 from chathub.config import VUE_ORIGINS, Config, add_flags, load, variable_names
 from chathub.config_values import Keep, SmtpServer, TrustedProxies
 from chathub.errors import StartError
+from chathub.retention_settings import RetentionSettings
 
 
 def read(*argv: str, **environ: str) -> Config:
@@ -83,8 +84,13 @@ VARIABLES: dict[str, tuple[str, str, Any]] = {
     "CHATHUB_USAGE_SECONDS": ("20", "usage_seconds", 20),
     "CHATHUB_LISTED_MODELS_ONLY": ("on", "listed_models_only", True),
     "CHATHUB_RESPONSES_DAYS": ("0", "responses_days", 0),
+    "CHATHUB_CONVERSATION_DAYS": ("365", "retention", RetentionSettings(conversation_days=365)),
+    "CHATHUB_AUDIT_DAYS": ("90", "retention", RetentionSettings(audit_days=90)),
+    "CHATHUB_LEDGER_DAYS": ("62", "retention", RetentionSettings(ledger_days=62)),
+    "CHATHUB_EXPORT_DIR": ("/e", "retention", RetentionSettings(folder=Path("/e"))),
     "CHATHUB_CACHED_WEIGHT": ("0.25", "cached_weight", 0.25),
     "CHATHUB_NEW_SECRET_KEY": ("n" * 32, "new_secret_key", b"n" * 32),
+    "CHATHUB_METRICS_TOKEN": ("m" * 16, "metrics_token", b"m" * 16),
     "CHATHUB_SESSION_SECONDS": ("21", "session_seconds", 21),
     "CHATHUB_REGISTRATION": ("closed", "registration", "closed"),
     "CHATHUB_MAIL_FROM": ("hub@example.com", "mail_from", "hub@example.com"),
@@ -170,6 +176,7 @@ def test_unknown_time_zone_is_refused_by_name(name: str) -> None:
         ("CHATHUB_REPLY_SECONDS", "abc", "must be a positive number of seconds"),
         ("CHATHUB_CACHED_WEIGHT", "1.1", "must be a number from 0 to 1"),
         ("CHATHUB_PORT", "abc", "must be a whole number from 0 to 65535"),
+        ("CHATHUB_HOST", " , ", "must name a host"),
         ("CHATHUB_HOST", "::1,unix:", "'unix:' must have a path of 1 to 107 bytes behind unix:"),
         (
             "CHATHUB_BASE_PATH",

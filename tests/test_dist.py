@@ -85,6 +85,8 @@ def test_the_wheel_holds_every_module_and_every_sql_file(source: Path, dist: dic
     inside = {name for name in zipfile.ZipFile(dist["whl"]).namelist() if name.startswith("chathub/")}
     expected = {str(path.relative_to(source)) for path in (source / "chathub").rglob("*.py")}
     expected |= {"chathub/" + str(path.relative_to(source)) for path in (source / "sql").rglob("*.sql")}
+    # what the server sends
+    expected |= {"chathub/docs/openapi.json", "chathub/docs/api.html", "chathub/frontend/welcome.html"}
     assert inside == expected | {"chathub/py.typed"}
 
 

@@ -15,6 +15,9 @@ import aiohttp
 import pytest
 from processes import ChatHub, run_to_its_end
 
+from chathub.errors import StartError
+from chathub.server.sockets import ListeningSockets
+
 _PATIENCE = 30
 _HEALTH = "/api/health"
 
@@ -76,8 +79,12 @@ async def test_file_that_is_no_socket_is_kept_and_refused(folder: Path) -> None:
     path = folder / "notes.txt"
     path.write_text("mine")
     code, _, errors = await run_to_its_end(folder / "chathub.db", "--host", f"unix:{path}")
-    assert code == 2 and "Address already in use" in errors and "Traceback" not in errors
+    assert code == 2 and errors == f"chathub: cannot listen on unix:{path}: the file there is no socket\n"
     assert path.read_text() == "mine"
+    code, _, errors = await run_to_its_end(folder / "chathub.db", "--host", f"unix:{path}/s")
+    assert code == 2 and "Not a directory" in errors
+    code, _, errors = await run_to_its_end(folder / "chathub.db", "--host", f"unix:{folder}/a/s")
+    assert code == 2 and f"the folder {folder}/a does not exist" in errors
 
 
 async def test_a_client_of_the_unix_socket_has_the_forwarded_address_only_where_that_is_configured(
@@ -104,9 +111,8 @@ async def test_each_host_has_its_line_and_addresses_of_ipv6_have_brackets(folder
     flags = ("--host", "127.0.0.1", "--host", "[::1]", "--host", f"unix:{folder / 'hub.sock'}")
     async with ChatHub(folder / "chathub.db", *flags) as hub:
         ipv4, bracketed, unix = places_of(hub)
-        assert re.fullmatch(r"http://127\.0\.0\.1:\d+", ipv4) and re.fullmatch(
-            r"http://\[::1\]:\d+", bracketed
-        )
+        # on one port, which the system chose
+        assert [ipv4, bracketed] == [f"http://127.0.0.1:{hub.port}", f"http://[::1]:{hub.port}"]
         assert await status_at(ipv4) == await status_at(bracketed) == 200
         assert await status_at("http://hub", Path(unix.removeprefix("unix:"))) == 200
 
@@ -116,6 +122,32 @@ async def test_both_families_are_served_at_the_wildcard_of_ipv6(folder: Path) ->
     settings = {"CHATHUB_ENV": "production", "CHATHUB_ADMIN_PASSWORD": "a password of the test"}
     async with ChatHub(folder / "chathub.db", "--host", "::", **settings) as hub:
         assert [await status_at(f"http://{host}:{hub.port}") for host in ("127.0.0.1", "[::1]")] == [200, 200]
+
+
+@ipv6
+@pytest.mark.parametrize("order", [("::", "127.0.0.1"), ("127.0.0.1", "::")])
+async def test_an_address_of_ipv4_beside_the_wildcard_of_ipv6_is_the_only_one_of_ipv4(
+    folder: Path, order: tuple[str, str]
+) -> None:
+    sockets = await ListeningSockets.open(order, 0)
+    port = {each.port for each in sockets.sockets}.pop()
+    assert {(each.host, each.port) for each in sockets.sockets} == {("::", port), ("127.0.0.1", port)}
+    with pytest.raises(OSError):
+        socket.create_connection(("127.0.0.2", port), 5)
+    sockets.close()
+
+
+async def test_a_name_and_its_address_are_one_socket(folder: Path) -> None:
+    sockets = await ListeningSockets.open(["127.0.0.1", "localhost", "127.0.0.1"], 0)
+    assert [each.host for each in sockets.sockets].count("127.0.0.1") == 1
+    assert [name.rpartition(":")[0] for name in sockets.names] == ["http://127.0.0.1", "http://localhost"]
+    sockets.close()
+
+
+async def test_an_address_that_this_machine_lacks_is_refused_in_words() -> None:
+    for host, words in (("192.0.2.1", "no such address$"), ("2001:db8::1", "or IPv6 is switched off$")):
+        with pytest.raises(StartError, match=words):
+            await ListeningSockets.open(["127.0.0.1", host], 0)
 
 
 async def test_an_address_in_use_is_refused_with_its_name(folder: Path) -> None:
@@ -149,11 +181,12 @@ class Activated(ChatHub):
 
 
 async def test_socket_that_systemd_hands_over_is_used_and_no_other(folder: Path) -> None:
-    with closing(socket.create_server(("127.0.0.1", 0))) as handed:
-        async with Activated(folder / "chathub.db", handed, CHATHUB_HOST="127.0.0.9") as hub:
+    with closing(socket.create_server(("127.0.0.9", 0))) as handed:
+        async with Activated(folder / "chathub.db", handed, CHATHUB_HOST="127.0.0.8") as hub:
             port = handed.getsockname()[1]
-            assert places_of(hub) == [f"http://127.0.0.1:{port}"]
-            assert await status_at(f"http://127.0.0.1:{port}") == 200
+            assert places_of(hub) == [f"http://127.0.0.9:{port}"]
+            # development mode knows the name of its socket
+            assert await status_at(f"http://127.0.0.9:{port}") == 200
 
 
 async def test_development_mode_refuses_a_handed_over_socket_that_others_reach(folder: Path) -> None:
@@ -189,7 +222,9 @@ async def test_systemd_is_told_ready_then_alive_then_stopping(folder: Path, kind
         settings = {"NOTIFY_SOCKET": name, "WATCHDOG_USEC": "100000"}
         async with ChatHub(folder / "chathub.db", **settings) as hub, asyncio.timeout(_PATIENCE):
             loop = asyncio.get_running_loop()
-            ready = await loop.sock_recv(manager, 4096)
+            # alive from the start of the loop on
+            while (ready := await loop.sock_recv(manager, 4096)) == b"WATCHDOG=1":
+                pass
             assert ready.decode() == f"READY=1\nSTATUS=listening on {hub.base_url}"
             assert [await loop.sock_recv(manager, 4096) for _ in range(3)] == [b"WATCHDOG=1"] * 3
             hub.signal(signal.SIGTERM)
@@ -219,4 +254,4 @@ async def test_a_hanging_server_sends_no_sign_of_life(folder: Path) -> None:
 async def test_server_runs_although_nobody_listens_to_what_it_tells(folder: Path) -> None:
     async with ChatHub(folder / "chathub.db", NOTIFY_SOCKET=str(folder / "absent")) as hub:
         assert await status_at(hub.base_url) == 200
-        assert "systemd was not told READY=1: No such file or directory" in hub.errors
+        assert "systemd was not told READY=1: [Errno 2] No such file or directory" in hub.errors

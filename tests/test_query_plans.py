@@ -27,6 +27,7 @@ MAY_SCAN = {
     ("conversations.find_deleted", "conversations USING INDEX conversations_deleted"),
     ("messages.is_detached", "conversations USING INDEX conversations_deleted"),
     ("conversations.mark_some_deleted", "messages USING INDEX messages_streaming"),
+    ("conversations.mark_unchanged_deleted", "messages USING INDEX messages_streaming"),
     ("messages.list_streaming", "messages USING INDEX messages_streaming"),
     # at start, after a crash
     ("budgets.list_left", "reservations"),
@@ -41,6 +42,7 @@ MAY_SCAN = {
 # statements that sort only what they return, or a user's own few rows
 MAY_SORT = {
     *(
+        "api_keys.count_by_health",
         "api_keys.list_own",
         "login_networks.delete_oldest",
         "messages.list_context",

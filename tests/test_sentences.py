@@ -27,6 +27,7 @@ ELSEWHERE = {
     "formats/reasoning/think_tags.py",  # quotation marks
     "formats/text_counts.py",  # ranges of characters
     "billing/usage_table.py",  # beginnings of formulas
+    "openapi/markdown.py",  # the link to the document in Chinese
     "redaction.py",  # words before a secret
     "reconcile/exports/siliconflow.py",  # the names of the columns of its export
     "replies/titles.py",  # the request for a title, and quotation marks around one

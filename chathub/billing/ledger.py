@@ -1,8 +1,8 @@
 """The usage and the cost of a reply, and the ledger, in which every attempt is entered."""
 
 import time
-from collections.abc import Mapping, Sequence
-from typing import Literal
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Literal, NamedTuple
 
 from msgspec import Struct
 from msgspec.structs import asdict, replace
@@ -155,6 +155,32 @@ class AttemptOwner(Struct, frozen=True, kw_only=True):
     requested_model: str = ""
 
 
+class Entry(NamedTuple):
+    """An attempt as it is entered, with what it used."""
+
+    attempt: Attempt
+    model: ChatModel
+    usage_cost: UsageCost
+
+
+def entries(
+    attempts: Sequence[Attempt],
+    models: Mapping[str, ChatModel],
+    usage_cost: UsageCost,
+    prompt_estimate: int,
+    units: Units | None = None,
+) -> Iterator[Entry]:
+    """The attempts of a reply: the last one with the usage and the cost, the failed ones before it with none,
+    or with their prompt and ``units`` where the provider may charge for them. ``models`` are the tried ones
+    by name."""
+    for attempt in attempts[:-1]:
+        model, charged = models[attempt.model], attempt.may_be_charged
+        lost = compute_cost(model, None, prompt_estimate, 0, 0, units=units, was_sent=charged)
+        yield Entry(attempt, model, lost)
+    for attempt in attempts[-1:]:
+        yield Entry(attempt, models[attempt.model], usage_cost)
+
+
 def record_attempts(
     tx: Transaction,
     attempt_owner: AttemptOwner,
@@ -168,22 +194,23 @@ def record_attempts(
     end_reason: str,
     month: Month,
 ) -> None:
-    """Enter the attempts of a reply: the last one with the usage and the cost, the failed ones before it with
-    none, or with their prompt and ``units`` where the provider may charge for them. Triggers keep the sums by
-    day and month.
+    """Enter the attempts of a reply (``entries``). Triggers keep the sums by day and month.
 
-    ``first_at`` is when the first token came (``time.monotonic``), ``models`` are the tried ones by name.
+    ``first_at`` is when the first token came (``time.monotonic``).
     """
     month = in_force(tx, month)
-    for attempt in attempts[:-1]:
-        model, failed = models[attempt.model], attempt.failure.kind if attempt.failure else "refused"
-        charged = attempt.may_be_charged
-        lost = compute_cost(model, None, prompt_estimate, 0, 0, units=units, was_sent=charged)
-        record_attempt(tx, attempt_owner, model, lost, month, attempt, end_reason=failed)
-    for attempt in attempts[-1:]:
-        model = models[attempt.model]
+    for attempt, model, used in entries(attempts, models, usage_cost, prompt_estimate, units):
+        is_last = attempt is attempts[-1]
+        failed = attempt.failure.kind if attempt.failure else "refused"
         record_attempt(
-            tx, attempt_owner, model, usage_cost, month, attempt, first_at=first_at, end_reason=end_reason
+            tx,
+            attempt_owner,
+            model,
+            used,
+            month,
+            attempt,
+            first_at=first_at if is_last else None,
+            end_reason=end_reason if is_last else failed,
         )
 
 

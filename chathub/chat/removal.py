@@ -4,6 +4,7 @@ import secrets
 import time
 
 from chathub.chat import attachments
+from chathub.database.rows.conversations import ConversationIds
 from chathub.database.transaction import Transaction
 from chathub.errors import NotFound
 
@@ -30,22 +31,40 @@ def delete_conversation(tx: Transaction, public_id: str, user_id: int, now: int,
     """
     if not tx.run(tx.q.conversations.mark_deleted, public_id=public_id, user_id=user_id, now=now):
         raise NotFound("conversation_not_found")
-    _remember(tx, [public_id], user_id, now, certain)
+    _remember(tx, {public_id: user_id}, now, certain)
     remove_batch(tx)
 
 
 def delete_some(tx: Transaction, user_id: int, now: int, certain: int) -> int:
     """Delete some of a user's conversations, but none in which something is generated; gives how many."""
     marked = tx.all(tx.q.conversations.mark_some_deleted, user_id=user_id, now=now, most=_MARKED)
-    _remember(tx, [row.public_id.rpartition("/")[0] for row in marked], user_id, now, certain)
+    _remember(tx, dict.fromkeys(map(_former_id, marked), user_id), now, certain)
     return len(marked)
 
 
-def _remember(tx: Transaction, public_ids: list[str], user_id: int, now: int, certain: int) -> None:
-    values = [{"public_id": public_id, "user_id": user_id, "now": now} for public_id in public_ids]
+def delete_unchanged(tx: Transaction, since: int, before: int, now: int, certain: int) -> int:
+    """Delete some conversations of all users whose last change was from ``since`` until ``before``; gives how
+    many."""
+    marked = tx.all(
+        tx.q.conversations.mark_unchanged_deleted, since=since, before=before, now=now, most=_MARKED
+    )
+    _remember(tx, {_former_id(row): row.user_id for row in marked}, now, certain)
+    return len(marked)
+
+
+def _former_id(marked: ConversationIds) -> str:
+    return marked.public_id.rpartition("/")[0]
+
+
+def _remember(tx: Transaction, owners: dict[str, int], now: int, certain: int) -> None:
+    """Remember the ids of deleted conversations, each with its owner."""
+    values = [
+        {"public_id": public_id, "user_id": user_id, "now": now} for public_id, user_id in owners.items()
+    ]
     tx.many(tx.q.deleted_conversations.put, values)
     tx.run(tx.q.deleted_conversations.delete_older, before=certain - _REMEMBERED, limit=_SWEPT)
-    tx.run(tx.q.deleted_conversations.delete_all_but_newest, user_id=user_id, most=_MOST_REMEMBERED)
+    for user_id in set(owners.values()):
+        tx.run(tx.q.deleted_conversations.delete_all_but_newest, user_id=user_id, most=_MOST_REMEMBERED)
 
 
 def was_deleted(tx: Transaction, public_id: str, user_id: int, now: int) -> bool:

@@ -113,6 +113,7 @@ def _database(connection: sqlite3.Connection, config: Config) -> Iterator[Findin
     yield _unused(tx)
     yield _passwords(tx, config)
     yield _backups(tx, config)
+    yield _retention(config)
     yield from _secret(tx, config)
 
 
@@ -216,6 +217,23 @@ def _backups(tx: Transaction, config: Config) -> Finding:
         if config.backup_dir.stat().st_dev == config.database.stat().st_dev:
             text += ", on the disk of the database itself"
     return Finding(not is_late, text + (", and the next one is overdue" if is_late else ""))
+
+
+def _retention(config: Config) -> Finding:
+    kept = config.retention
+    days = (
+        ("conversations", kept.conversation_days),
+        ("audit", kept.audit_days),
+        ("ledger", kept.ledger_days),
+    )
+    told = ", ".join(f"{name} {f'for {count} days' if count else 'for ever'}" for name, count in days)
+    folder = kept.folder_beside(config.database)
+    if not kept.audit_days and not kept.ledger_days:
+        return Finding(True, f"kept: {told}")
+    place = next(each for each in (folder, *folder.parents) if each.exists())
+    if not place.is_dir() or not os.access(place, os.W_OK):
+        return Finding(False, f"kept: {told}; old rows stay, because {folder} cannot be written")
+    return Finding(True, f"kept: {told}; old rows go to files in {folder}")
 
 
 def _unused(tx: Transaction) -> Finding:

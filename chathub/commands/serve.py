@@ -8,7 +8,8 @@ import gc
 import os
 import resource
 import signal
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -38,11 +39,14 @@ def serve(config: Config, formatter: Formatter) -> None:
     Raises:
         StartError: it cannot start; the sentence says why.
     """
+    notifier, sockets = Notifier(os.environ), ListeningSockets.inherited(os.environ)
+    if sockets is not None:
+        config = _at_sockets(config, sockets)
     # before the weights of a model are downloaded for a database that cannot be used
     require_database(config.database, creates=True)
     local = _local_weights(config) if config.local_model else None
     _raise_file_limit()
-    _event_loop()(_run(config, local, formatter))
+    _event_loop()(_run(config, local, formatter, notifier, sockets))
 
 
 def _event_loop() -> Callable[[Coroutine[Any, Any, None]], Any]:
@@ -75,48 +79,59 @@ def _local_weights(config: Config) -> Weights:
     return chosen
 
 
-async def _run(config: Config, local: Weights | None, formatter: Formatter) -> None:
+def _at_sockets(config: Config, sockets: ListeningSockets) -> Config:
+    """The configuration with the hosts of systemd's sockets in place of the configured ones.
+
+    Raises:
+        StartError: others reach one of them, and the mode is development.
+    """
+    config = replace(config, hosts=tuple(each.host for each in sockets.sockets))
+    if exposed := config.exposed_hosts:
+        raise StartError("\n  ".join(map(not_local, exposed)))
+    return config
+
+
+async def _run(
+    config: Config,
+    local: Weights | None,
+    formatter: Formatter,
+    notifier: Notifier,
+    sockets: ListeningSockets | None,
+) -> None:
     """Serve until SIGTERM or SIGINT."""
     app = create_app(config, local=local)
     runner = Runner(app)
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    notifier = Notifier(os.environ)
-    sockets = ListeningSockets.inherited(os.environ)
-    try:
-        if sockets is not None:
-            _check_local(sockets, config)
-        await runner.setup()
-        formatter.secrets = app[VAULT].known
-        sockets = sockets or await ListeningSockets.open(config.hosts, config.port)
-        await Site(runner, [each.socket for each in sockets.sockets], runner.connections).start()
-        # objects made at start stay; scanning them again and again shows in the latency of streams
-        gc.freeze()
-        gc.set_threshold(10_000, 20, 50)
-        gc.enable()
-        for name in sockets.names:
-            print(f"ChatHub listens on {name} ({config.env})", flush=True)
-        notifier.ready(f"listening on {', '.join(sockets.names)}")
-        async with background_tasks(heap.return_free_memory, notifier.watch):
-            await stop.wait()
-            notifier.stopping()
-            await _drain(app, config.drain_seconds)
-    finally:
-        await runner.cleanup()
-        if sockets is not None:
-            sockets.close()
+    # also while the server starts and ends
+    async with background_tasks(notifier.watch):
+        try:
+            await runner.setup()
+            formatter.secrets = app[VAULT].known
+            sockets = sockets or await ListeningSockets.open(config.hosts, config.port)
+            await Site(runner, [each.socket for each in sockets.sockets], runner.connections).start()
+            # objects made at start stay; scanning them again and again shows in the latency of streams
+            gc.freeze()
+            gc.set_threshold(10_000, 20, 50)
+            gc.enable()
+            _tell(config, sockets.names, notifier)
+            async with background_tasks(heap.return_free_memory):
+                await stop.wait()
+                notifier.stopping()
+                await _drain(app, config.drain_seconds)
+        finally:
+            await runner.cleanup()
+            if sockets is not None:
+                sockets.close()
 
 
-def _check_local(sockets: ListeningSockets, config: Config) -> None:
-    """Refuse sockets of systemd that others reach, in development mode.
-
-    Raises:
-        StartError: there is one.
-    """
-    for each in sockets.sockets:
-        if config.development and not each.is_local:
-            raise StartError(not_local(each.url))
+def _tell(config: Config, names: Sequence[str], notifier: Notifier) -> None:
+    """Say where the server listens, in addresses that can be opened."""
+    shown = [f"{name}{config.base_path}" if name.startswith("http:") else name for name in names]
+    for name in shown:
+        print(f"ChatHub listens on {name} ({config.env})", flush=True)
+    notifier.ready(f"listening on {', '.join(shown)}")
 
 
 async def _drain(app: web.Application, seconds: float) -> None:

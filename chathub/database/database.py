@@ -55,6 +55,8 @@ class Database:
         self.q = q
         self.condition = Condition(self.path, unchecked=unchecked)
         self.alive_until = alive_until
+        # is told, in the writer's thread, for how many seconds a write has waited for those before it
+        self.when_waited: Callable[[float], None] = lambda seconds: None
         self._open: list[Connection] = []
         self._sync_reader: sqlite3.Connection | None = None
         # after this moment (``time.monotonic``) no write waits for another program's lock
@@ -171,7 +173,7 @@ class Database:
             DatabaseError: a statement failed, or the transaction could not begin or be committed.
         """
         work = partial(transaction.write, self.q, fn, args, kwargs, self._deadline())
-        return await self._written(self._writer.work(work))
+        return await self._written(self._queued(work))
 
     async def try_write(
         self, fn: Callable[Concatenate[Transaction, P], T], *args: P.args, **kwargs: P.kwargs
@@ -179,7 +181,17 @@ class Database:
         """``write`` for what is repeated anyway if it fails: it hardly waits for another program's lock, so
         that the writes behind it do not wait either."""
         work = partial(transaction.write, self.q, fn, args, kwargs, self._deadline(_SHORT_WAIT))
-        return await self._written(self._writer.work(work))
+        return await self._written(self._queued(work))
+
+    def _queued(self, work: Callable[[sqlite3.Connection], T]) -> Awaitable[T]:
+        """Run a write behind those that wait already."""
+        called_at = time.perf_counter()
+
+        def run(connection: sqlite3.Connection) -> T:
+            self.when_waited(time.perf_counter() - called_at)
+            return work(connection)
+
+        return self._writer.work(run)
 
     def _deadline(self, longest: float = math.inf) -> Deadline:
         """When a write that is called now stops waiting for a lock, however many writes are before it."""
@@ -215,7 +227,7 @@ class Database:
         def run(connection: sqlite3.Connection) -> None:
             wait_for_lock(connection, deadline, lambda: connection.execute(command, values).close())
 
-        await self._written(self._writer.work(run))
+        await self._written(self._queued(run))
 
     async def probe(self) -> None:
         """Try to write, without waiting for a lock; the condition learns the outcome."""

@@ -26,6 +26,7 @@ from chathub.database.rows.messages import Messages
 from chathub.database.rows.model_rests import ModelRests
 from chathub.database.rows.model_targets import ModelTargets
 from chathub.database.rows.models import Models
+from chathub.database.rows.old_rows import OldRows
 from chathub.database.rows.output_rates import OutputRates
 from chathub.database.rows.parts import Parts
 from chathub.database.rows.personal_tokens import PersonalTokens
@@ -77,6 +78,7 @@ class Queries:
     model_rests: ModelRests
     model_targets: ModelTargets
     models: Models
+    old_rows: OldRows
     output_rates: OutputRates
     parts: Parts
     personal_tokens: PersonalTokens

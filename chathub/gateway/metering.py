@@ -16,10 +16,11 @@ from chathub.billing.token_weights import Lesson, TokenWeights
 from chathub.clock import Clock
 from chathub.database.database import Database
 from chathub.database.rows.budgets import GatewayKind
-from chathub.errors import ChatHubError
+from chathub.errors import BudgetSpent, ChatHubError
 from chathub.formats.events import Units
-from chathub.gateway.request import GatewayRequest, Reserved, reserve, settle
+from chathub.gateway.request import GatewayRequest, GatewaySettlement, Reserved, reserve, settle
 from chathub.limits.reply_memory import ReplyMemory
+from chathub.metrics.metrics import ReplyCounts
 from chathub.providers.candidates import Candidates
 from chathub.running.admission import Admission
 from chathub.running.key_reports import KeyReports
@@ -43,6 +44,7 @@ class Metering:
         key_reports: KeyReports,
         token_weights: TokenWeights,
         rates: OutputRates,
+        reply_counts: ReplyCounts,
     ) -> None:
         self._db = db
         self._clock = clock
@@ -53,6 +55,7 @@ class Metering:
         self._key_reports = key_reports
         self._token_weights = token_weights
         self._rates = rates
+        self._reply_counts = reply_counts
 
     @asynccontextmanager
     async def metered(
@@ -99,7 +102,7 @@ class Metering:
         """Wait for the reservation; settle the request at the end of the context at the latest."""
         request.settle = partial(self._settle_once, reserving, request)
         try:
-            reserved = await asyncio.shield(reserving)
+            reserved = await self._reserved(reserving)
             request.reply_cap = reserved.reply_cap
             request.is_limited |= reserved.has_cost_budget
             yield
@@ -109,6 +112,13 @@ class Metering:
             # which refers to the request: with it all that the request has would stay in memory
             settle, request.settle = request.settle, _nothing
             await settle()
+
+    async def _reserved(self, reserving: asyncio.Future[Reserved]) -> Reserved:
+        try:
+            return await asyncio.shield(reserving)
+        except BudgetSpent as refusal:
+            self._reply_counts.refuse(refusal.details["budget"])
+            raise
 
     @contextmanager
     def unmetered(self, caller: Caller, candidates: Candidates) -> Iterator[GatewayRequest]:
@@ -159,8 +169,20 @@ class Metering:
                     self._key_reports.record_success(key_id, request.user_id, meter.attempts[-1].model)
             month = self._clock.month()
             settlement = request.settlement(reserved, month, self._lessons(request), self._rates)
+            self._count(settlement)
             store = partial(settle, settlement=settlement)
             await self._settlement_queue.store("request", store, reserved.reservation_id)
+
+    def _count(self, settlement: GatewaySettlement) -> None:
+        for use in settlement.uses:
+            self._reply_counts.record(
+                use.attempts,
+                settlement.models,
+                use.usage_cost,
+                prompt_estimate=use.prompt_estimate,
+                units=use.units,
+                first_at=use.first_at,
+            )
 
     def _lessons(self, request: GatewayRequest) -> list[Lesson]:
         """What the reported usage has taught about the models' tokens."""

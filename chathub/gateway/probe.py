@@ -17,6 +17,7 @@ from chathub.formats.listed_model import ListedModel
 from chathub.formats.messages import Attempt, ChatRequest, Endpoint, Message
 from chathub.formats.registry import format_named
 from chathub.gateway.usage_meter import UsageMeter
+from chathub.metrics.metrics import ReplyCounts
 from chathub.providers.candidates import Candidate
 from chathub.providers.chat_model import ChatModel
 from chathub.upstream import failover
@@ -89,6 +90,18 @@ def _says_nothing_of_chats(failure: Failure) -> bool:
 
 async def _no_report(attempt: Attempt) -> None:
     """The handler records the result of the test."""
+
+
+def count(reply_counts: ReplyCounts, meter: UsageMeter, rates: OutputRates) -> None:
+    """Count the usage of a key test in the metrics."""
+    if meter.model is not None:
+        reply_counts.record(
+            meter.attempts,
+            {meter.model.name: meter.model},
+            meter.usage_cost(meter.model, rates, most=1),
+            prompt_estimate=meter.prompt_estimate,
+            first_at=meter.first_at,
+        )
 
 
 def settle(tx: Transaction, meter: UsageMeter, rates: OutputRates, user_id: int, month: Month) -> None:

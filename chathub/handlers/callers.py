@@ -1,10 +1,12 @@
 """Who makes a request: the caller of its token, and which routes it may use."""
 
+import hmac
+
 from aiohttp import web
 
 from chathub.accounts.caller import Caller
 from chathub.accounts.sessions import is_token_of_ours
-from chathub.app_keys import SESSIONS
+from chathub.app_keys import CONFIG, SESSIONS
 from chathub.errors import Forbidden, Unauthorized
 from chathub.handlers.http import address_of
 from chathub.security.client_address import is_in
@@ -16,15 +18,23 @@ def check_access(request: web.Request, caller: Caller, access: str) -> None:
     Raises:
         Forbidden: not an administrator, or an access token that does not open this route.
     """
-    if access == "admin" and not caller.is_admin:
+    if access in ("admin", "metrics") and not caller.is_admin:
         raise Forbidden("admin_required")
     if caller.token_id is None:
         return
-    # with an access token nobody administrates or makes access tokens
+    # with an access token nobody administrates or makes access tokens; the metrics are only read
     if access in ("admin", "session") or (access != "v1" and not caller.opens_api):
         raise Forbidden("token_scope_refused")
     if caller.networks and not is_in(address_of(request), caller.networks):
         raise Forbidden("token_network_refused")
+
+
+def has_metrics_token(request: web.Request) -> bool:
+    """Whether the request brings the token that reads the metrics and nothing else."""
+    expected, given = request.app[CONFIG].metrics_token, _tokens(request)
+    if expected is None or not given:
+        return False
+    return hmac.compare_digest(given[0].encode("utf-8", "replace"), expected)
 
 
 async def get_caller(request: web.Request) -> Caller:

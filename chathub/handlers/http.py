@@ -8,6 +8,7 @@ from typing import Any, ParamSpec, TypeVar
 
 import msgspec
 from aiohttp import web
+from aiohttp.helpers import ETAG_ANY
 from multidict import CIMultiDict
 
 from chathub.accounts.caller import ClientInfo
@@ -88,6 +89,11 @@ def speaks_anthropic(request: web.BaseRequest) -> bool:
 def said(request: web.Request, code: str, **params: Param) -> str:
     """A sentence in the language of the response."""
     return sentence(code, language_of(request), params)
+
+
+def is_known(request: web.Request, etag: str) -> bool:
+    """Whether the client has this content already, by its entity tag (RFC 9110, 13.1.2)."""
+    return any(known.value in (etag, ETAG_ANY) for known in request.if_none_match or ())
 
 
 def done(request: web.Request, code: str) -> web.Response:

@@ -5,7 +5,6 @@ from html import escape
 from importlib import resources
 
 from aiohttp import web
-from aiohttp.helpers import ETAG_ANY
 
 from chathub.app_keys import CONFIG, FRONTEND, POLICY
 from chathub.frontend.files import FrontEnd
@@ -13,7 +12,7 @@ from chathub.frontend.folder import INDEX, Index, OpenFile
 from chathub.frontend.negotiation import accepts_html
 from chathub.frontend.paths import is_asset, is_reserved, names_in
 from chathub.frontend.policy import page_policy, still_policy
-from chathub.handlers.http import Handler
+from chathub.handlers.http import Handler, is_known
 from chathub.handlers.response_writer import send_pieces
 
 _READING = ("GET", "HEAD")
@@ -58,7 +57,7 @@ async def _send(request: web.Request, frontend: FrontEnd, opened: OpenFile) -> w
     request[POLICY] = page_policy()
     headers = {**opened.headers, "ETag": f'"{opened.etag}"'}
     try:
-        if _has_already(request, opened.etag):
+        if is_known(request, opened.etag):
             return web.Response(status=304, headers=headers)
         headers["Content-Length"] = str(opened.size)
         if request.method == "HEAD":
@@ -72,7 +71,7 @@ def _page(request: web.Request, index: Index) -> web.Response:
     """The front end's page. Its own router reads the path: the page is the same at all of them."""
     request[POLICY] = index.policy
     headers = {"Cache-Control": "no-cache", "Vary": "Accept", "ETag": f'"{index.etag}"'}
-    if _has_already(request, index.etag):
+    if is_known(request, index.etag):
         return web.Response(status=304, headers=headers)
     return web.Response(body=index.body, headers=headers | {"Content-Type": "text/html; charset=utf-8"})
 
@@ -88,8 +87,3 @@ async def _welcome(request: web.Request) -> web.Response:
 
 def _opens_page(request: web.Request) -> bool:
     return accepts_html(request.headers.get("Accept", ""))
-
-
-def _has_already(request: web.Request, etag: str) -> bool:
-    """Whether the client has this content (RFC 9110, 13.1.2)."""
-    return any(known.value in (etag, ETAG_ANY) for known in request.if_none_match or ())

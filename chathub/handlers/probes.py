@@ -13,6 +13,7 @@ from chathub.app_keys import (
     COOLDOWNS,
     DB,
     OUTPUT_RATES,
+    REPLY_COUNTS,
     RESOLVER,
     SETTLEMENT_QUEUE,
 )
@@ -72,6 +73,7 @@ async def _try_key(
         return meter.model.name if meter.model else "", failure
     finally:
         rates, month = request.app[OUTPUT_RATES], request.app[CLOCK].month()
+        probe.count(request.app[REPLY_COUNTS], meter, rates)
         settle = partial(probe.settle, meter=meter, rates=rates, user_id=user_id, month=month)
         await queue.store("probe", settle)
 

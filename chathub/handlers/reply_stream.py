@@ -19,7 +19,7 @@ from chathub.handlers.streams import EventStream
 from chathub.replies.attachments import Placer
 from chathub.replies.cursor import Cursor, Part
 from chathub.replies.reply import Reply
-from chathub.schemas.attachments import Attachment, event_of
+from chathub.schemas.attachments import Attachment, AttachmentEvent
 from chathub.schemas.conversations import Usage
 from chathub.schemas.json import JsonObject
 from chathub.schemas.money import money
@@ -99,7 +99,10 @@ async def _send_items(
 ) -> bool:
     """Send text and attachments in one write; whether there were any."""
     encoded = [
-        (msgspec.json.encode(event_of(item, events.base_path)), sent.event_id() if resumable else b"")
+        (
+            msgspec.json.encode(AttachmentEvent.of(item, events.base_path)),
+            sent.event_id() if resumable else b"",
+        )
         if isinstance(item, Attachment)
         else _text(*item, sent, resumable)
         for item in items

@@ -172,7 +172,8 @@ async def sending(
     """The middleware that sends large responses with ``send``, and counts their memory for the user."""
     response = await handler(request)
     size = len(body_of(response))
-    if size <= _LARGE:
+    # to HEAD aiohttp sends no body, but only if it sends the response itself
+    if size <= _LARGE or request.method == "HEAD":
         return response
     async with room_for(request, size):
         return await send(request, response)

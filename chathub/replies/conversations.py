@@ -139,7 +139,7 @@ class ConversationReplies:
             turn = await self._db.write(begin_turn, new_turn, unstored, ended)
             reply = Reply(turn, user_id, turn_request.model_name, self._config.reply_characters)
             if turn.refusal is not None:
-                reply.end(turn.refusal)
+                self._runner.refuse(reply, turn.refusal)
             else:
                 # a turn without candidates is refused
                 assert not isinstance(turn_request.candidates, ChatHubError)

@@ -30,6 +30,7 @@ from chathub.formats.messages import ChatRequest
 from chathub.formats.own_tools import is_own
 from chathub.formats.prompt_counts import PromptCounts, counts_of_prompt
 from chathub.limits.request_memory import BodiesFull, RequestBody, TooManyBodies
+from chathub.metrics.metrics import ReplyCounts
 from chathub.providers.candidates import Candidate, Candidates
 from chathub.providers.chat_model import ChatModel
 from chathub.replies.attachments import AttachmentKeeper
@@ -67,9 +68,11 @@ class ReplyRunner:
         attachment_keeper: AttachmentKeeper,
         token_weights: TokenWeights,
         rates: OutputRates,
+        reply_counts: ReplyCounts,
     ) -> None:
         self._db = db
         self._rates = rates
+        self._reply_counts = reply_counts
         self._attachment_keeper = attachment_keeper
         self._token_weights = token_weights
         self._unstored = unstored
@@ -98,6 +101,12 @@ class ReplyRunner:
         report = self._key_reports.for_request(reply.user_id, candidates)
         reply.failure = await failover.run(candidates.in_order, prepare, report)
 
+    def refuse(self, reply: Reply, refusal: FinalStatus) -> None:
+        """End a reply that may not begin."""
+        if reply.turn.budget is not None:
+            self._reply_counts.refuse(reply.turn.budget)
+        reply.end(refusal)
+
     async def run(self, reply: Reply, candidates: Candidates, reading: asyncio.Task[None]) -> FinalStatus:
         """Wait until a reply is read, and settle it; returns how it ended. No exception escapes."""
         try:
@@ -119,6 +128,7 @@ class ReplyRunner:
         try:
             reply.text.pack()
             settlement = self._settlement(reply, candidates, final_status)
+            self._count(settlement)
             if settlement.key_id is not None:
                 self._key_reports.record_success(
                     settlement.key_id, reply.user_id, settlement.attempts[-1].model
@@ -166,6 +176,15 @@ class ReplyRunner:
             prompt_estimate=reply.prompt_estimate,
             lesson=self._lesson(reply),
             rate=self._rates.learn(lesson),
+        )
+
+    def _count(self, settlement: Settlement) -> None:
+        self._reply_counts.record(
+            settlement.attempts,
+            settlement.models,
+            settlement.usage_cost,
+            prompt_estimate=settlement.prompt_estimate,
+            first_at=settlement.first_at,
         )
 
     def _lesson(self, reply: Reply) -> Lesson | None:

@@ -16,6 +16,7 @@ from chathub.database.transaction import Transaction
 from chathub.formats.estimates import estimate, estimate_messages
 from chathub.formats.events import Failure
 from chathub.formats.messages import Attempt, ChatRequest, Message
+from chathub.metrics.metrics import ReplyCounts
 from chathub.providers.candidates import Candidate, Candidates
 from chathub.providers.chat_model import ChatModel
 from chathub.replies.reply import Reply
@@ -46,12 +47,14 @@ class Titles:
         clock: Clock,
         config: Config,
         rates: OutputRates,
+        reply_counts: ReplyCounts,
     ) -> None:
         self._registry = registry
         self._settlement_queue = settlement_queue
         self._client = client
         self._clock = clock
         self._rates = rates
+        self._reply_counts = reply_counts
         self._is_default = config.auto_title
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -91,6 +94,13 @@ class Titles:
             seen,
             Ending.of(generated, is_streamed=chat_request.stream, most=_MOST),
             self._rates,
+        )
+        self._reply_counts.record(
+            generated.attempts,
+            candidates.models,
+            usage_cost,
+            prompt_estimate=prompt,
+            first_at=generated.first_at,
         )
         store = partial(
             _store,

@@ -78,6 +78,11 @@ class Registry:
         """The users for whom something runs or is being begun."""
         return {run.user_id for run in self._runs} | set(self._beginning.values())
 
+    @property
+    def count(self) -> int:
+        """The replies and gateway requests that run."""
+        return len(self._runs)
+
     def check_open(self) -> None:
         """Check that something new may begin.
 

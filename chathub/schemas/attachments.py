@@ -6,8 +6,6 @@ import msgspec
 from msgspec import UNSET, Struct, UnsetType
 from msgspec.structs import replace
 
-from chathub.schemas.json import JsonObject
-
 
 class Attachment(Struct, frozen=True, tag_field="type", tag="attachment"):
     """A file that the model made. ``at`` is the number of code points of the text before it. One at its
@@ -89,8 +87,17 @@ def behind(attachment: Attachment, base_path: str) -> Attachment:
     return replace(attachment, url=file_url(attachment.id, base_path))
 
 
-def event_of(attachment: Attachment, base_path: str) -> JsonObject:
-    """An attachment as an event of a stream, whose place says what ``at`` says."""
-    event: JsonObject = msgspec.to_builtins(behind(attachment, base_path))
-    del event["at"]
-    return event
+class AttachmentEvent(Struct, frozen=True, tag_field="type", tag="attachment"):
+    """An attachment as an event of a stream, whose place says what ``at`` says. It is stored already."""
+
+    id: str | None
+    media_type: str
+    name: str
+    size: int | None
+    url: str
+    transcript: str | UnsetType = UNSET
+
+    @classmethod
+    def of(cls, attachment: Attachment, base_path: str) -> "AttachmentEvent":
+        at = behind(attachment, base_path)
+        return cls(at.id, at.media_type, at.name, at.size, at.url, at.transcript)

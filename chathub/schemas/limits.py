@@ -82,6 +82,13 @@ class ShownStorage(Struct, kw_only=True):
     storage_limit: int | None
 
 
+class MaybeStorage(Struct, kw_only=True):
+    """The same in an error, where it is the reason."""
+
+    storage_used: int | UnsetType = UNSET
+    storage_limit: int | UnsetType = UNSET
+
+
 def shown_limits(limits: rows.SubscriptionLimits | rows.AppliedLimits) -> ShownLimits:
     return ShownLimits(
         usage_limit=limits.usage_limit,

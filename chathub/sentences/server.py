@@ -30,6 +30,10 @@ SENTENCES = {
         "The disk of the server is nearly full, and no {what} are accepted now",
     ),
     "internal_error": ("服务器内部错误", "Internal server error"),
+    "metrics_not_installed": (
+        "监控指标需要安装扩展：pip install prometheus-client",
+        "Metrics need the extra [metrics]: pip install prometheus-client",
+    ),
     "request_memory_full": (
         "服务器正在处理的请求体过多，请稍后重试",
         "The server has too many request bodies in memory, please try again later",

@@ -1,7 +1,7 @@
 """Telling systemd about the server: ready, stopping, and alive (sd_notify(3)).
 
 A message is a datagram to the Unix socket that ``NOTIFY_SOCKET`` names. Without that variable nothing is
-sent, and a manager that does not listen never disturbs the server.
+sent, and a service manager that does not read never disturbs the server.
 """
 
 import asyncio
@@ -14,6 +14,8 @@ log = logging.getLogger("chathub.server")
 
 # messages in each period of the watchdog
 _PER_PERIOD = 2
+# seconds for which a message waits if the manager's queue is full
+_PATIENCE = 0.02
 
 
 class Notifier:
@@ -27,6 +29,7 @@ class Notifier:
         watches = microseconds.isdecimal() and process in ("", str(os.getpid()))
         # seconds after which systemd ends a silent server; 0: never
         self._watchdog = int(microseconds) / 1e6 if watches and name else 0.0
+        self._has_failed = False
 
     def ready(self, status: str) -> None:
         """The server accepts connections; ``status`` is a line for ``systemctl status``."""
@@ -46,9 +49,13 @@ class Notifier:
     def _send(self, message: str) -> None:
         if not self._address:
             return
-        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender:
-            sender.setblocking(False)
-            try:
-                sender.sendto(message.encode(), self._address)
-            except OSError as error:
-                log.warning("systemd was not told %s: %s", message.split("\n")[0], error.strerror)
+        try:
+            with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender:
+                sender.settimeout(_PATIENCE)
+                sender.sendto(message.encode(errors="replace"), self._address)
+        except OSError as error:
+            if not self._has_failed:
+                log.warning("systemd was not told %s: %s", message.split("\n")[0], error)
+            self._has_failed = True
+        else:
+            self._has_failed = False

@@ -9,11 +9,12 @@ from typing import Any
 
 from aiohttp import web
 
-from chathub.app_keys import CLOSING, CONFIG, OVER_UNIX
+from chathub.app_keys import CLOSING, CONFIG, METRICS, OVER_UNIX
 from chathub.config import Config
 from chathub.errors import Unavailable
 from chathub.handlers.http import SAFE, is_compressed, raw
 from chathub.log import RateLimitedWarning
+from chathub.metrics.metrics import Metrics
 from chathub.middlewares import failure
 from chathub.schemas.errors import encode_error
 from chathub.sentences import Language, Reason
@@ -58,7 +59,7 @@ class Runner(web.AppRunner):
         self, app: web.Application, connections: Connections | None = None, **connection: Any
     ) -> None:
         self.connections = connections or Connections()
-        self._config = app[CONFIG]
+        self._config, self._metrics = app[CONFIG], app[METRICS]
         self._connection = {**_CONNECTION, **connection}
         # aiohttp waits for this time twice; everything is stored by then, and container runtimes kill the
         # process after 10 seconds
@@ -73,6 +74,7 @@ class Runner(web.AppRunner):
                 self.connections,
                 _checking_expectations(made.request_handler, self._config),
                 self._config,
+                self._metrics,
             ),
             request_factory=_announcing(made.request_factory, self._config.base_path),
             handler_cancellation=True,
@@ -194,7 +196,7 @@ def _announcing(make: Any, base_path: str) -> Any:
     return request
 
 
-def _bounded(connections: Connections, handler: Any, config: Config) -> Any:
+def _bounded(connections: Connections, handler: Any, config: Config, metrics: Metrics) -> Any:
     """A handler that refuses a request above the bound before any work is done for it."""
     warning = RateLimitedWarning(log, "requests refused for lack of descriptors (ulimit -n): %d")
 
@@ -204,6 +206,7 @@ def _bounded(connections: Connections, handler: Any, config: Config) -> Any:
             return response
         warning.warn()
         busy = Unavailable("server_busy", retry_after=5)
+        metrics.count_request(request.method, "none", busy.status)
         return _closing(failure(request, busy.status, busy.reason, busy, config))
 
     return handle

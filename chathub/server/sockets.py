@@ -7,23 +7,23 @@ number, and ``LISTEN_PID`` the process that they are meant for.
 import asyncio
 import contextlib
 import errno
+import ipaddress
 import os
 import socket
-import stat
-from collections.abc import MutableMapping, Sequence
+from collections.abc import Iterable, MutableMapping, Sequence
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 from chathub.errors import StartError
-from chathub.listen_hosts import in_url, is_local, unix_path
+from chathub.listen_hosts import in_url, unix_path
+from chathub.server.unix_socket import identity, listen_at, state_of
 
 # connections that wait in the kernel
 _BACKLOG = 1024
 _FIRST_DESCRIPTOR = 3
+_FAMILIES = (socket.AF_INET, socket.AF_INET6, socket.AF_UNIX)
 _ABSENT = (errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL)
-_ANY_IPV4, _ANY_IPV6 = "0.0.0.0", "::"
-# of a Unix socket's file: its owner and its group may connect
-_MODE = 0o660
+_ANY_IPV6 = "::"
 
 
 class ListeningSocket:
@@ -32,58 +32,58 @@ class ListeningSocket:
     def __init__(self, listening: socket.socket, file: Path | None = None) -> None:
         self.socket = listening
         self._file = file
-        self._identity = _identity(file) if file else None
+        self._identity = identity(file) if file else None
 
     @property
-    def url(self) -> str:
-        """``http://host:port`` or ``unix:/path``."""
-        if self.socket.family == socket.AF_UNIX:
-            return f"unix:{_text(self.socket.getsockname())}"
-        host, port = self.socket.getsockname()[:2]
-        return f"http://{in_url(host)}:{port}"
+    def host(self) -> str:
+        """An address, or ``unix:/path``."""
+        name = self.socket.getsockname()
+        return f"unix:{_text(name)}" if self.socket.family == socket.AF_UNIX else str(name[0])
 
     @property
-    def is_local(self) -> bool:
-        """Whether only this machine reaches it."""
-        return self.socket.family == socket.AF_UNIX or is_local(self.socket.getsockname()[0])
+    def port(self) -> int:
+        """0 for a Unix socket."""
+        return 0 if self.socket.family == socket.AF_UNIX else int(self.socket.getsockname()[1])
 
     def close(self) -> None:
         self.socket.close()
         # a server that was started meanwhile may have put its own in place
-        if self._file is not None and _identity(self._file) == self._identity:
+        if self._file is not None and identity(self._file) == self._identity:
             with contextlib.suppress(OSError):
                 self._file.unlink()
 
 
 class ListeningSockets:
-    """All sockets of one server."""
+    """All sockets of one server. ``names`` are what clients connect to: ``http://host:port`` or
+    ``unix:/path``, one for each host."""
 
-    def __init__(self, sockets: Sequence[ListeningSocket], names: Sequence[str] = ()) -> None:
-        self.sockets = sockets
-        # what was configured, for the line that the start prints
-        self.names = names or [each.url for each in sockets]
+    def __init__(self, sockets: Iterable[ListeningSocket] = ()) -> None:
+        self.sockets = list(sockets)
+        self.names = [_name(each.host, each.port) for each in self.sockets]
 
     @classmethod
     async def open(cls, hosts: Sequence[str], port: int) -> Self:
-        """Listen at the hosts, each on all addresses of its name.
+        """Listen at the hosts, each on all addresses of its name, and on one port. ``::`` takes IPv4 too,
+        unless an address of IPv4 is beside it.
 
         Raises:
             StartError: an address does not exist or is in use.
         """
-        opened: list[ListeningSocket] = []
-        names: list[str] = []
-        for host in hosts:
+        opened = cls()
+        both_families = socket.has_dualstack_ipv6() and not any(map(_is_ipv4, hosts))
+        for host in dict.fromkeys(hosts):
+            path = unix_path(host)
             try:
-                new = _open_unix(path) if (path := unix_path(host)) else await _open(host, port, hosts)
+                if path is not None:
+                    opened.sockets.append(ListeningSocket(listen_at(path, _BACKLOG), path))
+                else:
+                    await opened._open(host, port, both_families)
             except OSError as error:
-                for each in opened:
-                    each.close()
+                opened.close()
                 place = host if path else f"{in_url(host)}:{port}"
-                raise StartError(f"cannot listen on {place}: {_cause(error)}") from error
-            opened += new
-            # port 0 lets the kernel choose
-            names.append(new[0].url if path else f"http://{in_url(host)}:{_port(new[0])}")
-        return cls(opened, names)
+                raise StartError(f"cannot listen on {place}: {_cause(error, host, path)}") from error
+            opened.names.append(_name(host, opened._port))
+        return opened
 
     @classmethod
     def inherited(cls, environ: MutableMapping[str, str]) -> Self | None:
@@ -91,11 +91,11 @@ class ListeningSockets:
         no child process takes them for its own.
 
         Raises:
-            StartError: what was handed over is no listening stream socket.
+            StartError: what was handed over is no listening stream socket of IP or Unix.
         """
         number, process = environ.pop("LISTEN_FDS", ""), environ.pop("LISTEN_PID", "")
         environ.pop("LISTEN_FDNAMES", None)
-        if process != str(os.getpid()) or not number.isdecimal() or number == "0":
+        if process != str(os.getpid()) or not number.isdecimal() or int(number) == 0:
             return None
         descriptors = range(_FIRST_DESCRIPTOR, _FIRST_DESCRIPTOR + int(number))
         return cls([ListeningSocket(_inherit(descriptor)) for descriptor in descriptors])
@@ -104,65 +104,41 @@ class ListeningSockets:
         for each in self.sockets:
             each.close()
 
+    async def _open(self, host: str, port: int, both_families: bool) -> None:
+        found = await asyncio.get_running_loop().getaddrinfo(
+            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )
+        absent: OSError | None = None
+        has_one = False
+        for family, address in dict.fromkeys((entry[0], entry[4]) for entry in found):
+            try:
+                self._open_address(family, address, both_families)
+                has_one = True
+            except OSError as error:
+                if error.errno not in _ABSENT:
+                    raise
+                # a name may have addresses of a family that this machine lacks
+                absent = error
+        if absent and not has_one:
+            raise absent
 
-async def _open(host: str, port: int, hosts: Sequence[str]) -> list[ListeningSocket]:
-    """Sockets on every address of a name. ``::`` takes IPv4 too, unless that has a socket of its own."""
-    found = await asyncio.get_running_loop().getaddrinfo(
-        host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-    )
-    opened: list[ListeningSocket] = []
-    absent: OSError | None = None
-    for family, address in dict.fromkeys((entry[0], entry[4]) for entry in found):
-        both = address[0] == _ANY_IPV6 and _ANY_IPV4 not in hosts and socket.has_dualstack_ipv6()
-        try:
-            made = socket.create_server(address, family=family, backlog=_BACKLOG, dualstack_ipv6=both)
-        except OSError as error:
-            if error.errno not in _ABSENT:
-                for each in opened:
-                    each.close()
-                raise
-            # a name may have addresses of a family that this machine lacks
-            absent = error
-        else:
-            opened.append(ListeningSocket(made))
-    if absent and not opened:
-        raise absent
-    return opened
+    def _open_address(self, family: int, address: Any, both_families: bool) -> None:
+        """Listen at an address, unless another host had it already."""
+        host, port, *scope = address
+        if all(each.host != host for each in self.sockets):
+            listening = socket.create_server(
+                # port 0 lets the kernel choose, once
+                (host, self._port or port, *scope),
+                family=family,
+                backlog=_BACKLOG,
+                dualstack_ipv6=both_families and host == _ANY_IPV6,
+            )
+            self.sockets.append(ListeningSocket(listening))
 
-
-def _open_unix(path: Path) -> list[ListeningSocket]:
-    """A Unix socket at a path. The file that a crashed server left there is replaced.
-
-    Raises:
-        OSError: a server listens there, the file is something else, or it cannot be made.
-    """
-    if _is_dead(path):
-        path.unlink()
-    made = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    try:
-        made.bind(str(path))
-        # nobody can connect before listen()
-        path.chmod(_MODE)
-        made.listen(_BACKLOG)
-    except OSError:
-        made.close()
-        raise
-    return [ListeningSocket(made, path)]
-
-
-def _is_dead(path: Path) -> bool:
-    """Whether a path is a Unix socket on which nothing listens any more."""
-    try:
-        if not stat.S_ISSOCK(path.lstat().st_mode):
-            return False
-        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
-            probe.setblocking(False)
-            probe.connect(str(path))
-    except ConnectionRefusedError:
-        return True
-    except OSError:
-        return False
-    return False
+    @property
+    def _port(self) -> int:
+        """The port of the addresses so far; 0: there is none yet."""
+        return next((each.port for each in self.sockets if each.port), 0)
 
 
 def _inherit(descriptor: int) -> socket.socket:
@@ -171,30 +147,37 @@ def _inherit(descriptor: int) -> socket.socket:
         listens = inherited.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN)
     except OSError as error:
         raise StartError(f"LISTEN_FDS: descriptor {descriptor} is no socket: {error.strerror}") from error
-    if not listens or inherited.type != socket.SOCK_STREAM:
+    if not listens or inherited.type != socket.SOCK_STREAM or inherited.family not in _FAMILIES:
         raise StartError(f"LISTEN_FDS: descriptor {descriptor} is no listening stream socket")
     inherited.set_inheritable(False)
     return inherited
 
 
-def _cause(error: OSError) -> str | None:
-    """What the system says; Python adds the address to it, which the sentence has already."""
+def _name(host: str, port: int) -> str:
+    return host if unix_path(host) else f"http://{in_url(host)}:{port}"
+
+
+def _is_ipv4(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).version == 4
+    except ValueError:
+        return False
+
+
+def _cause(error: OSError, host: str, path: Path | None) -> str | None:
+    """Why a host cannot be listened at. Python's text has the address, which the sentence names already."""
+    match error.errno:
+        case errno.EADDRINUSE if path and state_of(path) == "other":
+            return "the file there is no socket"
+        case errno.ENOENT if path:
+            return f"the folder {path.parent} does not exist"
+        case errno.EAFNOSUPPORT:
+            return "this machine has no IPv6"
+        case errno.EADDRNOTAVAIL:
+            return "this machine has no such address" + (", or IPv6 is switched off" if ":" in host else "")
     if isinstance(error, socket.gaierror) or error.errno is None:
         return error.strerror
     return os.strerror(error.errno)
-
-
-def _identity(path: Path) -> tuple[int, int] | None:
-    try:
-        found = path.lstat()
-    except OSError:
-        return None
-    return found.st_dev, found.st_ino
-
-
-def _port(listening: ListeningSocket) -> int:
-    port: int = listening.socket.getsockname()[1]
-    return port
 
 
 def _text(name: str | bytes) -> str:

@@ -113,3 +113,10 @@ DELETE FROM api_keys WHERE id = :key_id AND user_id = :user_id
 -- what tells the API keys of a provider apart
 SELECT api_keys.id, label, mask FROM api_keys JOIN providers ON providers.id = provider_id
 WHERE provider_key = :provider ORDER BY api_keys.id
+
+-- name: count_by_health
+-- those whose pause is over are counted together
+SELECT provider_key AS provider_slug, api_keys.is_active, health, failure_class,
+    CASE WHEN cooldown_until > :now THEN cooldown_until ELSE 0 END AS until, count(*) AS count
+FROM api_keys JOIN providers ON providers.id = provider_id
+GROUP BY 1, 2, 3, 4, 5

@@ -78,6 +78,18 @@ WHERE id IN (
     LIMIT :most)
 RETURNING id, public_id
 
+-- name: mark_unchanged_deleted
+-- the same of conversations of all users that did not change from :since until :before
+UPDATE conversations SET deleted_at = :now, head_id = NULL, public_id = public_id || '/' || id
+WHERE id IN (
+    SELECT conversations.id FROM users CROSS JOIN conversations
+    WHERE conversations.user_id = users.id AND deleted_at IS NULL AND conversations.updated_at >= :since
+        AND conversations.updated_at < :before AND NOT EXISTS (
+            SELECT 1 FROM messages INDEXED BY messages_streaming
+            WHERE conversation_id = conversations.id AND status = 'streaming')
+    LIMIT :most)
+RETURNING id, public_id, user_id
+
 -- name: insert_deleted
 -- a conversation for messages that are being removed
 INSERT INTO conversations (public_id, user_id, title, model, deleted_at, created_at, updated_at)

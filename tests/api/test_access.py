@@ -11,7 +11,7 @@ from scripted import Provider
 
 from chathub.app import create_app
 from chathub.config import Config
-from chathub.routes import ADMIN, PUBLIC, ROUTES, SESSION, USER, V1, Route
+from chathub.routes import ADMIN, METRICS, PUBLIC, ROUTES, SESSION, USER, V1, Route
 
 Headers = dict[str, str]
 
@@ -26,6 +26,10 @@ PUBLIC_ROUTES = {
     ("GET", "/api/auth/registration"),
     ("POST", "/api/auth/send-verification-code"),
     ("POST", "/api/auth/register"),
+    ("GET", "/openapi.json"),
+    ("HEAD", "/openapi.json"),
+    ("GET", "/docs"),
+    ("HEAD", "/docs"),
 }
 # an access token must not create access tokens
 SESSION_ROUTES = {
@@ -85,6 +89,7 @@ def test_every_route_has_the_access_that_the_api_document_states() -> None:
     assert len(said) == len(ROUTES)
     for place, access in said.items():
         expected = V1 if place[1].startswith("/v1/") else USER
+        expected = METRICS if place == ("GET", "/metrics") else expected
         for routes, theirs in ((PUBLIC_ROUTES, PUBLIC), (SESSION_ROUTES, SESSION), (ADMIN_ROUTES, ADMIN)):
             expected = theirs if place in routes else expected
         assert access == expected, place
@@ -105,7 +110,7 @@ async def test_server_serves_exactly_the_routes_of_the_table(client: TestClient)
 # without a token
 
 
-@each(USER, SESSION, ADMIN)
+@each(USER, SESSION, ADMIN, METRICS)
 @pytest.mark.shared
 async def test_request_without_a_token_gets_401(client: TestClient, route: Route) -> None:
     response = await call(client, route)
@@ -113,7 +118,7 @@ async def test_request_without_a_token_gets_401(client: TestClient, route: Route
     assert response.headers["WWW-Authenticate"] == "Bearer"
 
 
-@each(USER, SESSION, ADMIN)
+@each(USER, SESSION, ADMIN, METRICS)
 @pytest.mark.shared
 async def test_request_with_an_invalid_token_gets_401_before_the_body_is_parsed(
     client: TestClient, route: Route
@@ -136,7 +141,7 @@ async def test_public_route_needs_no_token_and_ignores_an_invalid_one(
 # as a user
 
 
-@each(ADMIN)
+@each(ADMIN, METRICS)
 @pytest.mark.shared
 async def test_user_gets_403_on_an_administrator_route(
     client: TestClient, user: Headers, route: Route
@@ -144,7 +149,7 @@ async def test_user_gets_403_on_an_administrator_route(
     assert "管理员" in await sentence(await call(client, route, user), 403)
 
 
-@each(ADMIN)
+@each(ADMIN, METRICS)
 @pytest.mark.shared
 async def test_demo_user_gets_403_on_an_administrator_route(client: TestClient, route: Route) -> None:
     await sentence(await call(client, route, {"Authorization": "Bearer demo-token"}), 403)
@@ -161,7 +166,7 @@ async def test_user_may_call_every_other_route(client: TestClient, user: Headers
 # as an administrator
 
 
-@each(USER, SESSION, ADMIN, PUBLIC)
+@each(USER, SESSION, ADMIN, METRICS, PUBLIC)
 async def test_administrator_may_call_every_route(client: TestClient, admin: Headers, route: Route) -> None:
     response = await call(client, route, admin)
     assert response.status not in (401, 403, 405) and response.status < 500
@@ -169,7 +174,7 @@ async def test_administrator_may_call_every_route(client: TestClient, admin: Hea
         await sentence(response, response.status)
 
 
-@each(ADMIN)
+@each(ADMIN, METRICS)
 async def test_session_token_from_before_a_demotion_gets_401(
     client: TestClient, admin: Headers, route: Route
 ) -> None:

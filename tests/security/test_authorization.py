@@ -15,7 +15,7 @@ from scripted import Provider
 from world import World
 
 from chathub.config import Config
-from chathub.routes import ADMIN, PUBLIC, ROUTES, SESSION, USER, V1, Route
+from chathub.routes import ADMIN, METRICS, PUBLIC, ROUTES, SESSION, USER, V1, Route
 
 IN = "let in"
 LOGINS = ("/api/auth/refresh", "/api/auth/logout-all", "/api/auth/sessions")
@@ -34,6 +34,8 @@ MATRIX: dict[str, dict[str, Any]] = {
     },
     V1: {"nobody": 401, "gone": 401, "gone token": 401},
 }
+# the token of the metrics opens these besides (tests/test_metrics.py)
+MATRIX[METRICS] = MATRIX[ADMIN]
 
 # the object of an id in a path: one user's, or one that all users or administrators may see
 OWN = ("conversation_id", "message_id", "file_id", "key_id", "token_id", "session_id", "response_id")

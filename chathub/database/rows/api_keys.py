@@ -119,6 +119,17 @@ class KeyName(Row, frozen=True):
     mask: str
 
 
+class KeysByHealth(Row, frozen=True):
+    """How many API keys of a provider have the same health; ``until`` is 0 without a pause."""
+
+    provider_slug: str
+    is_active: bool
+    health: str
+    failure_class: str
+    until: int
+    count: int
+
+
 class ApiKeys(Statements):
     list_own: Select[ApiKey]
     get_own: Select[ApiKey]
@@ -140,3 +151,4 @@ class ApiKeys(Statements):
     describe: Select[Description]
     delete: Command
     list_names: Select[KeyName]
+    count_by_health: Select[KeysByHealth]

@@ -15,6 +15,10 @@ class ConversationIds(Row, frozen=True):
     public_id: str
 
 
+class OwnedConversation(ConversationIds, frozen=True):
+    user_id: int
+
+
 class ConversationId(Row, frozen=True):
     id: int
 
@@ -57,6 +61,7 @@ class Conversations(Statements):
     suggest_title: Command
     mark_deleted: Command
     mark_some_deleted: Select[ConversationIds]
+    mark_unchanged_deleted: Select[OwnedConversation]
     insert_deleted: Select[ConversationId]
     find_deleted: Select[DeletedConversation]
     delete: Command

@@ -1,0 +1,62 @@
+"""Counters and histograms in plain Python. They cost a dictionary look-up each, and need no library: it is
+imported for the text alone (``exposition.py``)."""
+
+from bisect import bisect_left
+from collections.abc import Sequence, Sized
+
+# label sets of one metric; what comes beyond is counted together
+MOST = 2_000
+OTHER = "other"
+
+Labels = tuple[str, ...]
+
+
+class Counter:
+    """A number that only grows, for each set of label values. ``scale`` divides it in the text: amounts of
+    money are counted in millionths."""
+
+    def __init__(self, name: str, text: str, labels: Labels = (), scale: int = 1) -> None:
+        self.name = name
+        self.text = text
+        self.labels = labels
+        self.scale = scale
+        self.values: dict[Labels, float] = {} if labels else {(): 0}
+
+    def add(self, labels: Labels = (), by: float = 1) -> None:
+        values = self.values
+        if labels not in values:
+            labels = bounded(labels, values)
+        values[labels] = values.get(labels, 0) + by
+
+    def scaled(self) -> dict[Labels, float]:
+        return {labels: value / self.scale for labels, value in self.values.items()}
+
+
+class Histogram:
+    """How many values were at most so large, for each set of label values, with their sum.
+
+    A cell has a count for each bound, one for what is larger than all of them, and the sum.
+    """
+
+    def __init__(self, name: str, text: str, bounds: Sequence[float], labels: Labels = ()) -> None:
+        self.name = name
+        self.text = text
+        self.bounds = tuple(bounds)
+        self.labels = labels
+        self.cells: dict[Labels, list[float]] = {} if labels else {(): self._cell()}
+
+    def observe(self, value: float, labels: Labels = ()) -> None:
+        cell = self.cells.get(labels)
+        if cell is None:
+            labels = bounded(labels, self.cells)
+            cell = self.cells.setdefault(labels, self._cell())
+        cell[bisect_left(self.bounds, value)] += 1
+        cell[-1] += value
+
+    def _cell(self) -> list[float]:
+        return [0] * (len(self.bounds) + 2)
+
+
+def bounded(labels: Labels, known: Sized) -> Labels:
+    """The labels of a new series; with many series already, those of the one for all others."""
+    return labels if len(known) < MOST else (OTHER,) * len(labels)

@@ -1,0 +1,155 @@
+"""Section 4: login, registration, sessions and invite codes."""
+
+from chathub.handlers import auth, codes, invites, sessions
+from chathub.openapi.operation import Operation, Operations, json
+from chathub.schemas import auth as schemas
+from chathub.schemas import invites as invite_schemas
+from chathub.schemas import sessions as session_schemas
+from chathub.schemas.success import Success
+from chathub.schemas.users import NewUser, UserSaved
+
+# of new names, addresses and passwords
+FIELDS = (
+    "username_length username_invisible username_reserved username_taken username_too_long email_invalid "
+    "email_taken password_too_long password_has_nul"
+)
+_ATTEMPTS = "too_many_attempts too_many_requests"
+_SESSION = "session_required"
+
+OPERATIONS: Operations = {
+    auth.login: Operation(
+        id="login",
+        summary="Log in",
+        description="`token` is a session token. Wrong passwords are slowed down: then even the right one "
+        "is refused with 429 until `Retry-After` is over.",
+        body=schemas.Login,
+        answers=[json(schemas.LoggedIn)],
+        errors={401: "wrong_credentials", 403: "account_disabled", 429: _ATTEMPTS},
+    ),
+    auth.show_registration: Operation(
+        id="getRegistrationRules",
+        summary="What a new user must enter",
+        answers=[json(schemas.RegistrationRules)],
+    ),
+    auth.send_verification_code: Operation(
+        id="sendVerificationCode",
+        summary="Mail a verification code for a registration",
+        description="Six digits, valid for 10 minutes and for one registration. The response is the same "
+        "whether the address has an account or not. Where the server sends no mail, "
+        "`verification_required` is false.",
+        body=schemas.VerificationCodeRequest,
+        answers=[json(schemas.VerificationCodeSent)],
+        errors={400: "email_invalid", 403: "registration_closed", 429: _ATTEMPTS, 502: "mail_not_sent"},
+    ),
+    auth.register: Operation(
+        id="register",
+        summary="Register an account",
+        description="It has no token: log in afterwards. A registration that fails uses up neither its "
+        "invite code nor a right verification code.",
+        body=schemas.Registration,
+        answers=[json(UserSaved)],
+        errors={
+            400: f"{FIELDS} verification_code_required verification_code_wrong invite_required "
+            "invite_invalid",
+            403: "registration_closed",
+            429: _ATTEMPTS,
+        },
+    ),
+    auth.admin_register: Operation(
+        id="createUser",
+        summary="Create an account",
+        body=NewUser,
+        answers=[json(UserSaved)],
+        errors={400: FIELDS, 429: _ATTEMPTS},
+    ),
+    codes.request_password_reset: Operation(
+        id="requestPasswordReset",
+        summary="Mail a code to a user who has forgotten the password",
+        description="Eight letters and digits, valid for 30 minutes, for five tries and for one new "
+        "password. The mail is sent in the background: neither the response nor its time tells whether the "
+        "address has an account. A server that sends mail says so by `verification_required` of "
+        "`GET /api/auth/registration`.",
+        body=schemas.PasswordResetRequest,
+        answers=[json(Success)],
+        errors={400: "email_invalid mail_not_configured", 429: _ATTEMPTS},
+    ),
+    codes.reset_password: Operation(
+        id="confirmPasswordReset",
+        summary="Set a new password with a code that was mailed",
+        description="All sessions and access tokens of the user end; log in afterwards.",
+        body=schemas.PasswordResetConfirmation,
+        answers=[json(Success)],
+        errors={
+            400: "email_invalid password_too_long password_has_nul verification_code_wrong "
+            "mail_not_configured",
+            429: _ATTEMPTS,
+        },
+    ),
+    codes.confirm_email: Operation(
+        id="confirmEmail",
+        summary="Confirm a new mail address with the code that was sent to it",
+        description="It follows `PUT /api/users/profile`. The old address gets a notice.",
+        body=schemas.EmailConfirmation,
+        answers=[json(UserSaved)],
+        errors={
+            400: "email_invalid verification_code_wrong mail_not_configured",
+            409: "email_taken",
+        },
+    ),
+    auth.verify: Operation(
+        id="verifyToken",
+        summary="Whose token this is",
+        answers=[json(schemas.ValidToken)],
+    ),
+    auth.logout: Operation(
+        id="logout",
+        summary="End the session of the request",
+        answers=[json(Success)],
+    ),
+    sessions.refresh: Operation(
+        id="refreshSession",
+        summary="Get a new session token in place of the old one",
+        description="The old one ends at once. A session ends 30 days after its login "
+        "(`CHATHUB_SESSION_SECONDS`).",
+        answers=[json(session_schemas.TokenRenewed)],
+        errors={403: _SESSION},
+    ),
+    sessions.end_all: Operation(
+        id="endAllSessions",
+        summary="End all sessions of the caller, this one too",
+        answers=[json(session_schemas.SessionsEnded)],
+        errors={403: _SESSION},
+    ),
+    sessions.list_own: Operation(
+        id="listSessions",
+        summary="List the caller's sessions, the last used first",
+        answers=[json(list[session_schemas.Session])],
+        errors={403: _SESSION},
+    ),
+    sessions.end_one: Operation(
+        id="endSession",
+        summary="End one of the caller's sessions",
+        answers=[json(Success)],
+        errors={403: _SESSION, 404: "session_not_found"},
+    ),
+    invites.create: Operation(
+        id="createInvite",
+        summary="Create an invite code",
+        description="`code` is shown this once: only its digest is stored. At most 1000 codes.",
+        body=invite_schemas.NewInvite,
+        answers=[json(invite_schemas.InviteCreated)],
+        errors={400: "too_many_invites"},
+    ),
+    invites.list_all: Operation(
+        id="listInvites",
+        summary="List the invite codes, the newest first",
+        description="One that has expired is listed for 30 more days.",
+        answers=[json(list[invite_schemas.Invite])],
+    ),
+    invites.delete: Operation(
+        id="deleteInvite",
+        summary="Delete an invite code",
+        answers=[json(Success)],
+        errors={404: "invite_not_found"},
+    ),
+}
