@@ -7,7 +7,8 @@ from chathub.openapi.operation import Operation, Operations, json
 from chathub.schemas import api_keys as schemas
 from chathub.schemas.success import Success
 
-_WRONG = "api_key_characters_invalid url_invalid base_url_private provider_disabled_for_keys"
+_KEY = "api_key_characters_invalid api_key_is_placeholder"
+_WRONG = f"{_KEY} url_invalid base_url_private provider_disabled_for_keys"
 _TESTED: Any = schemas.ApiKeyWorks | schemas.ApiKeyFails
 
 OPERATIONS: Operations = {
