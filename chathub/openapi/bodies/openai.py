@@ -27,8 +27,8 @@ class ChatCompletion(Open):
 
 
 class ChatCompletionChunk(Open):
-    """An event of a streamed reply; the line ``data: [DONE]`` follows the last one. Events of a provider whose
-    format is OpenAI's come as they are, also those without ``choices``."""
+    """An event of a streamed reply; the line ``data: [DONE]`` follows the last one. Events of a provider
+    whose format is OpenAI's come as they are, also those without ``choices``."""
 
     choices: list[JsonObject] | UnsetType = UNSET
     usage: JsonObject | None | UnsetType = UNSET
