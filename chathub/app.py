@@ -306,8 +306,8 @@ async def _upkeep(app: web.Application) -> AsyncIterator[None]:
         async with background_tasks(
             *(replies.beat, replies.save, disk.watch, remover.run, backups.run, partial(trim, db)),
             *(partial(clock_check.watch, db, clock), monitor.watch, monitor.check, app[app_keys.CODES].run),
-            OutsideWrites(db, app[app_keys.SESSIONS], app[app_keys.CATALOG], app[app_keys.RUNNING]).watch,
             partial(loop_lag.watch, app[app_keys.METRICS].loop_lag.observe),
+            OutsideWrites(db, app[app_keys.SESSIONS], app[app_keys.CATALOG], app[app_keys.RUNNING]).watch,
             *(app[app_keys.LAST_USES].run, app[app_keys.STORED_RESPONSES].remove_old),
             Retention(db, clock, config, remover).run,
         ):

@@ -10,7 +10,7 @@ from msgspec import UNSET, Struct, UnsetType, structs
 from chathub.database.rows import users as rows
 from chathub.database.rows.limits import AppliedLimits, LimitChanges
 from chathub.database.transaction import Transaction
-from chathub.errors import BadRequest, NotFound
+from chathub.errors import BadRequest, NotFound, Unauthorized
 from chathub.security import audit
 from chathub.security.audit import Actor
 
@@ -154,6 +154,18 @@ def get(tx: Transaction, user_id: int) -> Account:
     return account
 
 
+def get_own(tx: Transaction, user_id: int) -> Account:
+    """The account of the caller.
+
+    Raises:
+        Unauthorized: it was removed since its session or token was verified.
+    """
+    account = find(tx, user_id)
+    if account is None:
+        raise Unauthorized("session_ended")
+    return account
+
+
 def _with_limits(tx: Transaction, user: rows.User | None) -> Account | None:
     return Account(user, tx.all(tx.q.limits.get_of_user, user_id=user.id)[0]) if user else None
 
@@ -190,9 +202,10 @@ def update(tx: Transaction, user_id: int, changes: Changes, actor: Actor, now: i
 
     Raises:
         NotFound: no such account.
+        Unauthorized: the actor's own was removed meanwhile.
         BadRequest: the acting administrator, or the last administrator, would lose access.
     """
-    before = get(tx, user_id)
+    before = get_own(tx, user_id) if user_id == actor.user_id else get(tx, user_id)
     old, new = before.user, changes.applied_to(before.user)
     _check_loss(tx, old, new, actor.user_id)
     password_changed = changes.password_hash is not UNSET

@@ -113,9 +113,7 @@ async def admin_register(request: web.Request) -> web.Response:
 
 
 async def verify(request: web.Request) -> web.Response:
-    account = await request.app[DB].read(users.find, request[CALLER].id)
-    if account is None:
-        raise Unauthorized("session_ended")
+    account = await request.app[DB].read(users.get_own, request[CALLER].id)
     return json_response(ValidToken(user=User.of(*account), message=said(request, "token_valid")))
 
 

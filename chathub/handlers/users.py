@@ -51,7 +51,7 @@ async def search(request: web.Request) -> web.Response:
 
 
 async def get(request: web.Request) -> web.Response:
-    return await _details(request, row_id(request, "user_id"))
+    return _details(request, await _get(request, row_id(request, "user_id")))
 
 
 async def update(request: web.Request) -> web.Response:
@@ -80,12 +80,12 @@ async def reset_password(request: web.Request) -> web.Response:
 
 
 async def show_profile(request: web.Request) -> web.Response:
-    return await _details(request, request[CALLER].id)
+    return _details(request, await request.app[DB].read(users.get_own, request[CALLER].id))
 
 
-async def _details(request: web.Request, user_id: int) -> web.Response:
-    user, weight = User.of(*await _get(request, user_id)), request.app[CONFIG].cached_weight
-    return json_response(UserDetails(user=user, cached_weight=weight))
+def _details(request: web.Request, account: users.Account) -> web.Response:
+    weight = request.app[CONFIG].cached_weight
+    return json_response(UserDetails(user=User.of(*account), cached_weight=weight))
 
 
 async def update_profile(request: web.Request) -> web.Response:
