@@ -52,7 +52,7 @@ _SHARED: Mapping[str, str] = {
     "created_by": "The administrator's name.",
     "current": "The request was made with this one.",
     "current_page": "The number of this page.",
-    "current_password": "Needed with a new password, and with a new mail address that is to be confirmed.",
+    "current_password": "Needed with a new password.",
     "data": "The list.",
     "database": "What can be done with the database.",
     "days_active": "Days on which something was used.",
@@ -259,7 +259,7 @@ _SHARED: Mapping[str, str] = {
     "uses": "How many accounts were made with it.",
     "valid": "The token is valid.",
     "verification_code": "The code that was mailed, where mail is configured.",
-    "verification_required": "A code that is mailed is needed, for a registration or a new address.",
+    "verification_required": "A code that is mailed is needed.",
     "weight": "Its share among those of the same place.",
     "works": "The provider accepts it.",
 }

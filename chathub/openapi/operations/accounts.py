@@ -95,40 +95,6 @@ OPERATIONS: Operations = {
         answers=[json(UserSaved)],
         errors={400: FIELDS, 429: _ATTEMPTS},
     ),
-    codes.request_password_reset: Operation(
-        id="requestPasswordReset",
-        summary="Mail a code to a user who has forgotten the password",
-        description="Eight letters and digits, valid for 30 minutes, for five tries and for one new "
-        "password. The mail is sent in the background: neither the response nor its time tells whether the "
-        "address has an account. A server that sends mail says so by `verification_required` of "
-        "`GET /api/auth/registration`.",
-        body=schemas.PasswordResetRequest,
-        answers=[json(Success)],
-        errors={400: "email_invalid mail_not_configured", 429: _ATTEMPTS},
-    ),
-    codes.reset_password: Operation(
-        id="confirmPasswordReset",
-        summary="Set a new password with a code that was mailed",
-        description="All sessions and access tokens of the user end; log in afterwards.",
-        body=schemas.PasswordResetConfirmation,
-        answers=[json(Success)],
-        errors={
-            400: "email_invalid password_too_long password_has_nul verification_code_wrong "
-            "mail_not_configured",
-            429: _ATTEMPTS,
-        },
-    ),
-    codes.confirm_email: Operation(
-        id="confirmEmail",
-        summary="Confirm a new mail address with the code that was sent to it",
-        description="It follows `PUT /api/users/profile`. The old address gets a notice.",
-        body=schemas.EmailConfirmation,
-        answers=[json(UserSaved)],
-        errors={
-            400: "email_invalid verification_code_wrong mail_not_configured",
-            409: "email_taken",
-        },
-    ),
     auth.verify: Operation(
         id="verifyToken",
         summary="Whose token this is",
