@@ -7,6 +7,7 @@ from typing import Any
 from chathub.openapi import errors, prose
 from chathub.openapi.bodies.errors import AnthropicError, OpenAIError
 from chathub.openapi.components import Components
+from chathub.openapi.examples import EXAMPLES
 from chathub.openapi.fields import description_of
 from chathub.openapi.operation import EVENTS, FORM, JSON, Content, Header, Operation
 from chathub.openapi.operations import OPERATIONS, SECTIONS
@@ -25,7 +26,7 @@ _SECURITY: dict[str, list[JsonObject]] = {
     USER: [{"sessionToken": []}, {"accessToken": []}],
     SESSION: [{"sessionToken": []}],
     ADMIN: [{"sessionToken": []}],
-    METRICS: [{"metricsToken": []}, {"sessionToken": []}, {"accessToken": []}],
+    METRICS: [{"metricsToken": []}, {"sessionToken": []}],
     V1: [{"accessToken": []}, {"sessionToken": []}, {"apiKeyHeader": []}],
 }
 _WHO = {
@@ -33,7 +34,7 @@ _WHO = {
     USER: "For the signed in, and for access tokens with `opens_api`.",
     SESSION: "For the signed in; not with an access token.",
     ADMIN: "For administrators; not with an access token.",
-    METRICS: "For administrators, and for whoever has the token of the metrics.",
+    METRICS: "For administrators, not with an access token; and for whoever has the token of the metrics.",
     V1: "For access tokens and the signed in.",
 }
 _SECTION_OF = {handler: name for name, operations in SECTIONS.items() for handler in operations}
@@ -138,7 +139,8 @@ class _Builder:
     def _request_body(self, told: Operation) -> JsonObject:
         content: JsonObject = {}
         if told.body is not None:
-            content[JSON] = {"schema": self._requests.schema_of(told.body)}
+            example = {"example": EXAMPLES[told.id]} if told.id in EXAMPLES else {}
+            content[JSON] = {"schema": self._requests.schema_of(told.body), **example}
         if told.form:
             content[FORM] = {"schema": {"type": "object", "description": told.form}}
         if not content:
