@@ -8,7 +8,7 @@ QUICK = tests/formats tests/test_base64.py tests/test_decode.py tests/test_title
 
 # the versions of all dependencies, for every system and Python; UPGRADE=--upgrade takes newer ones
 LOCK = $(PYTHON) -m uv pip compile setup.cfg --quiet --no-header --universal --python-version 3.11 \
-	--generate-hashes --no-emit-index-url --extra fast --extra socks $(UPGRADE)
+	--generate-hashes --no-emit-index-url --extra fast --extra metrics --extra socks $(UPGRADE)
 
 run:
 	$(PYTHON) run.py
@@ -60,10 +60,10 @@ lock:
 
 # what the lock names can be installed, is enough, and starts
 locked:
-	rm -rf .locked
+	rm -rf .locked build
 	$(PYTHON) -m venv .locked
 	.locked/bin/pip install -q --only-binary :all: --require-hashes -r requirements.lock
 	.locked/bin/pip install -q --no-deps .
 	.locked/bin/pip check
 	.locked/bin/python -c "import chathub.app" && .locked/bin/chathub --version
-	rm -rf .locked
+	rm -rf .locked build

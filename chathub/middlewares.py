@@ -1,4 +1,5 @@
-"""Middlewares around every handler: errors become JSON (outermost), and the caller is authenticated."""
+"""Middlewares around every handler: requests are counted, errors become JSON, and the caller is
+authenticated."""
 
 import logging
 import math

@@ -1,7 +1,11 @@
 """Metrics: who may read them, what is in them, and what is never in them."""
 
 import asyncio
+import json
 import os
+import signal
+import subprocess
+import sys
 import threading
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
@@ -11,6 +15,7 @@ from typing import Any
 import pytest
 from aiohttp.test_utils import TestClient
 from chats import Headers, add_model, stream
+from conftest import sign_in
 from processes import ChatHub, run_to_its_end
 from prometheus_client import REGISTRY
 from prometheus_client.parser import text_string_to_metric_families
@@ -117,6 +122,11 @@ async def test_without_the_extra_everything_else_works(tmp_path: Path) -> None:
         async with client.get("/metrics") as response:
             assert response.status == 401
         assert "prometheus" not in hub.errors
+
+
+def test_library_is_loaded_by_scrapes_only() -> None:
+    loaded = "import sys, chathub.commands.serve; sys.exit('prometheus_client' in sys.modules)"
+    subprocess.run([sys.executable, "-c", loaded], check=True)
 
 
 async def test_start_with_a_token_but_without_the_extra_is_refused(tmp_path: Path) -> None:
@@ -266,6 +276,60 @@ async def test_two_servers_in_a_process_count_apart(
     assert (await scrape(first, SCRAPER))("chathub_http_requests_total", route="/api/health") == 1
     assert (await scrape(second, SCRAPER))("chathub_http_requests_total", route="/api/health") == 0
     assert not [family for family in REGISTRY.collect() if family.name.startswith("chathub")]
+
+
+# what is never in them
+
+
+@pytest.mark.timeout(120)
+async def test_no_name_text_or_key_is_in_metrics_or_in_a_log_of_json(
+    tmp_path: Path, provider: Provider
+) -> None:
+    environment = {"CHATHUB_METRICS_TOKEN": TOKEN, "CHATHUB_LOG": "json", "CHATHUB_REGISTRATION": "open"}
+    prompt, said = "canary-of-the-prompt", "canary-of-the-reply"
+    key, own = "sk-canary-of-a-key-0123456789", "AIzaCanaryOfTheOwnKey0123456789"
+    person = {"username": "canaryname", "email": "canary@mail.example", "password": "canary-password"}
+    async with ChatHub(tmp_path / "chathub.db", **environment) as hub:
+        client: Any = await hub.client()
+        admin = await sign_in(client, "admin", "admin123")
+        await add_model(client, admin, provider.base_url, needs_key=True)
+        assert (await client.post("/api/auth/register", json=person)).status == 200
+        user = await sign_in(client, person["username"], person["password"])
+        for headers, value in ((admin, key), (user, own)):
+            body = {"model_provider": "p_test_model", "api_key": value, "label": "canary-label"}
+            assert (await client.post("/api/apikeys", json=body, headers=headers)).status == 200
+        error = {"error": {"message": f"{key} {own} {prompt}", "code": own, "type": key}}
+        scripts = [
+            provider.stream(reply(said)),
+            provider.answer(500, error),
+            provider.answer(429, error),
+            provider.stream([chunk(said)], cut=True),
+            provider.answer(401, error),
+        ]
+        program = {"model": "test-model", "messages": [{"role": "user", "content": prompt}]}
+        for script in scripts:
+            provider.script = script
+            for headers in (admin, user):
+                await client.post("/api/chat", json={**WORKS, "message": prompt}, headers=headers)
+                await client.post("/v1/chat/completions", json=program, headers=headers)
+                await client.post(
+                    "/v1/chat/completions", json={**program, "model": "canary"}, headers=headers
+                )
+        await provider.__aexit__()
+        await client.post("/api/chat", json={**WORKS, "message": prompt}, headers=admin)
+        await client.get(f"/api/canary-path?key={key}", headers=user)
+        found = await scrape(client, SCRAPER)
+        assert found("chathub_provider_failures_total") > 3 and found("chathub_tokens_total") > 0
+        hub.signal(signal.SIGTERM)
+        await hub.ended()
+        lines = hub.errors
+    assert [json.loads(line) for line in lines.splitlines()], "something is logged"
+    for canary in ("canary", own, key, TOKEN, user["Authorization"].removeprefix("Bearer ")):
+        assert canary.lower() not in found.text.lower(), canary
+    for canary in (prompt, said, key, own, person["password"], person["email"], TOKEN):
+        assert canary not in lines, canary
+    # names are in the audit, not in the log
+    assert person["username"] not in lines
 
 
 # what a client cannot do to them

@@ -44,8 +44,9 @@ PACKAGES = [
     ["database"],
     ["log", "limits"],
     ["redaction"],
-    ["config", "disk", "documents", "frontend"],
+    ["config", "disk", "documents"],
     ["config_values", "proxy_settings", "retention_settings"],
+    ["frontend"],
     ["errors", "clock", "hosts", "listen_hosts", "offload", "proxy_url", "text", "version"],
     ["sentences"],
 ]

@@ -5,7 +5,7 @@ from bisect import bisect_left
 from collections.abc import Sequence, Sized
 
 # label sets of one metric; what comes beyond is counted together
-MOST = 2_000
+MOST = 500
 OTHER = "other"
 
 Labels = tuple[str, ...]
@@ -24,9 +24,11 @@ class Counter:
 
     def add(self, labels: Labels = (), by: float = 1) -> None:
         values = self.values
-        if labels not in values:
+        try:
+            values[labels] += by
+        except KeyError:
             labels = bounded(labels, values)
-        values[labels] = values.get(labels, 0) + by
+            values[labels] = values.get(labels, 0) + by
 
     def scaled(self) -> dict[Labels, float]:
         return {labels: value / self.scale for labels, value in self.values.items()}
@@ -46,8 +48,9 @@ class Histogram:
         self.cells: dict[Labels, list[float]] = {} if labels else {(): self._cell()}
 
     def observe(self, value: float, labels: Labels = ()) -> None:
-        cell = self.cells.get(labels)
-        if cell is None:
+        try:
+            cell = self.cells[labels]
+        except KeyError:
             labels = bounded(labels, self.cells)
             cell = self.cells.setdefault(labels, self._cell())
         cell[bisect_left(self.bounds, value)] += 1

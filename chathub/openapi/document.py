@@ -26,7 +26,7 @@ _SECURITY: dict[str, list[JsonObject]] = {
     USER: [{"sessionToken": []}, {"accessToken": []}],
     SESSION: [{"sessionToken": []}],
     ADMIN: [{"sessionToken": []}],
-    METRICS: [{"metricsToken": []}, {"sessionToken": []}, {"accessToken": []}],
+    METRICS: [{"metricsToken": []}, {"sessionToken": []}],
     V1: [{"accessToken": []}, {"sessionToken": []}, {"apiKeyHeader": []}],
 }
 _WHO = {
@@ -34,7 +34,7 @@ _WHO = {
     USER: "For the signed in, and for access tokens with `opens_api`.",
     SESSION: "For the signed in; not with an access token.",
     ADMIN: "For administrators; not with an access token.",
-    METRICS: "For administrators, and for whoever has the token of the metrics.",
+    METRICS: "For administrators, not with an access token; and for whoever has the token of the metrics.",
     V1: "For access tokens and the signed in.",
 }
 _SECTION_OF = {handler: name for name, operations in SECTIONS.items() for handler in operations}

@@ -33,7 +33,10 @@ PUBLIC_ROUTES = {
 }
 # an access token must not create access tokens
 SESSION_ROUTES = {
+    ("DELETE", "/api/conversations"),
     ("PUT", "/api/users/profile"),
+    ("DELETE", "/api/users/profile"),
+    ("GET", "/api/users/profile/export"),
     ("POST", "/api/auth/logout"),
     ("POST", "/api/auth/refresh"),
     ("POST", "/api/auth/logout-all"),
