@@ -54,10 +54,10 @@ lock:
 
 # what the lock names can be installed, is enough, and starts
 locked:
-	rm -rf .locked
+	rm -rf .locked build
 	$(PYTHON) -m venv .locked
 	.locked/bin/pip install -q --only-binary :all: --require-hashes -r requirements.lock
 	.locked/bin/pip install -q --no-deps .
 	.locked/bin/pip check
 	.locked/bin/python -c "import chathub.app" && .locked/bin/chathub --version
-	rm -rf .locked
+	rm -rf .locked build

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from chathub import config as configuration
+from chathub.commands.account_flags import add_invite_flags, add_token_flags, add_users_flags
 from chathub.commands.backup import backup
 from chathub.commands.compact import compact
 from chathub.commands.doctor import doctor
@@ -36,6 +37,9 @@ _COMMANDS = {
     "set-password": "give accounts new passwords, and print them; the server must be stopped",
     "rotate-secret": "re-encrypt API keys and proxies under a new master secret; the server must be stopped",
     "compact": "give the database's unused space back to the disk; the server must be stopped",
+    "users": "list, add, disable and change accounts; the server may run",
+    "invite": "make codes with which people may register, and print them; the server may run",
+    "token": "make, list and delete access tokens for programs; the server may run",
     "doctor": "check the installation and change nothing; exit code 1 if there is a problem",
     "backup": "copy the database; the server may run",
     "restore": "put a backup in the database's place; the server must be stopped",
@@ -93,6 +97,8 @@ def _run(arguments: argparse.Namespace, config: Config, formatter: Formatter) ->
             return 0 if undo_upgrade(config, sure=arguments.yes) else 1
         case "reconcile":
             return reconcile(config, arguments)
+        case "users" | "invite" | "token":
+            return _run_for_accounts(arguments, config)
         case "compact":
             for line in compact(config):
                 print(line, flush=True)
@@ -102,6 +108,16 @@ def _run(arguments: argparse.Namespace, config: Config, formatter: Formatter) ->
 
             serve(config, formatter)
     return 0
+
+
+def _run_for_accounts(arguments: argparse.Namespace, config: Config) -> int:
+    """Run one of the commands for accounts; gives the exit code."""
+    # imported late: other commands need little of what these load
+    from chathub.commands.invite import invite
+    from chathub.commands.token import token
+    from chathub.commands.users import users
+
+    return {"users": users, "invite": invite, "token": token}[arguments.command](config, arguments)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -131,6 +147,9 @@ def _parser() -> argparse.ArgumentParser:
             "--passphrase-file", type=Path, metavar="FILE", help="read the passphrase from a file"
         )
     add_reconcile_flags(added["reconcile"])
+    add_users_flags(added["users"])
+    add_invite_flags(added["invite"])
+    add_token_flags(added["token"])
     added["undo-upgrade"].add_argument(
         "--yes", action="store_true", help="do it; without this flag only say what would be lost"
     )

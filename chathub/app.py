@@ -15,6 +15,7 @@ from aiohttp import web
 
 from chathub import app_keys, cors, middlewares
 from chathub.accounts.bootstrap import create_first_accounts, refuse_default_passwords
+from chathub.accounts.codes import Codes
 from chathub.accounts.last_uses import LastUses
 from chathub.accounts.passwords import Passwords
 from chathub.accounts.registration import RegistrationPolicy
@@ -69,6 +70,7 @@ from chathub.retention.retention import Retention
 from chathub.routes import ROUTES
 from chathub.running.admission import Admission
 from chathub.running.key_reports import KeyReports
+from chathub.running.outside_writes import OutsideWrites
 from chathub.running.registry import Registry
 from chathub.security.master_secret import master_secret
 from chathub.security.stored_proxy import keep_out_of_logs
@@ -171,7 +173,7 @@ async def _database(app: web.Application) -> AsyncIterator[None]:
     async with open_database(config, creates=True) as db:
         master = await master_secret(db, config)
         passwords = Passwords(config.bcrypt_rounds)
-        registrar = RegistrationPolicy(config, derive(master, "chathub code v1"))
+        codes = Codes(config, derive(master, "chathub code v1"))
         try:
             app[app_keys.CATALOG] = catalog = Catalog(db, config)
             await _prepare(db, catalog, config, clock, passwords)
@@ -179,7 +181,8 @@ async def _database(app: web.Application) -> AsyncIterator[None]:
             db.when_waited = app[app_keys.METRICS].write_waits.observe
             app[app_keys.PASSWORDS] = passwords
             app[app_keys.THROTTLE] = Throttle(db, clock, derive(master, "chathub throttle v1"))
-            app[app_keys.REGISTRATION] = registrar
+            app[app_keys.CODES] = codes
+            app[app_keys.REGISTRATION] = RegistrationPolicy(config, codes)
             app[app_keys.VAULT] = Vault(master)
             app[app_keys.AFFINITY] = Affinity(derive(master, "chathub affinity v1"))
             signer = Signer(*await token_keys(db, master))
@@ -291,7 +294,7 @@ async def _upkeep(app: web.Application) -> AsyncIterator[None]:
     """Background tasks beside the requests: saving, monitoring, backups, deletion."""
     config, clock, db = app[app_keys.CONFIG], app[app_keys.CLOCK], app[app_keys.DB]
     app[app_keys.REMOVER] = remover = Remover(db, clock)
-    app[app_keys.BACKUPS] = backups = Backups(db, config, clock, app[app_keys.REGISTRATION].mailer)
+    app[app_keys.BACKUPS] = backups = Backups(db, config, clock, app[app_keys.CODES].mailer)
     await backups.load_last()
     reader = StateReader(config, clock, db, app[app_keys.RUNNING], app[app_keys.SETTLEMENT_QUEUE], backups)
     app[app_keys.SCRAPES] = scrapes = Scrapes(app[app_keys.METRICS], reader)
@@ -302,8 +305,9 @@ async def _upkeep(app: web.Application) -> AsyncIterator[None]:
         # a check of the database is interrupted before its connection is closed
         async with background_tasks(
             *(replies.beat, replies.save, disk.watch, remover.run, backups.run, partial(trim, db)),
-            *(partial(clock_check.watch, db, clock), monitor.watch, monitor.check),
+            *(partial(clock_check.watch, db, clock), monitor.watch, monitor.check, app[app_keys.CODES].run),
             partial(loop_lag.watch, app[app_keys.METRICS].loop_lag.observe),
+            OutsideWrites(db, app[app_keys.SESSIONS], app[app_keys.CATALOG], app[app_keys.RUNNING]).watch,
             *(app[app_keys.LAST_USES].run, app[app_keys.STORED_RESPONSES].remove_old),
             Retention(db, clock, config, remover).run,
         ):

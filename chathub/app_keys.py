@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from aiohttp import web
 
 from chathub.accounts.caller import Caller
+from chathub.accounts.codes import Codes
 from chathub.accounts.last_uses import LastUses
 from chathub.accounts.passwords import Passwords
 from chathub.accounts.registration import RegistrationPolicy
@@ -54,6 +55,7 @@ SESSIONS = web.AppKey("SESSIONS", Sessions)
 LAST_USES = web.AppKey("LAST_USES", LastUses)
 PASSWORDS = web.AppKey("PASSWORDS", Passwords)
 THROTTLE = web.AppKey("THROTTLE", Throttle)
+CODES = web.AppKey("CODES", Codes)
 REGISTRATION = web.AppKey("REGISTRATION", RegistrationPolicy)
 STREAM_LIMIT = web.AppKey("STREAM_LIMIT", StreamLimit)
 REQUEST_MEMORY = web.AppKey("REQUEST_MEMORY", RequestMemory)

@@ -12,6 +12,7 @@ from typing import NamedTuple
 from urllib.parse import unquote, urlsplit
 from zoneinfo import ZoneInfo, available_timezones
 
+from chathub.frontend.paths import RESERVED, is_reserved
 from chathub.hosts import is_allowed
 from chathub.listen_hosts import read_host
 
@@ -188,8 +189,9 @@ def trusted_proxies(text: str) -> TrustedProxies:
 def base_path(text: str) -> str:
     path = path_prefix(text)
     # a request below it would be one without it as well
-    if path.split("/")[1:2] in (["api"], ["v1"]):
-        raise ValueError("must not begin with /api or /v1, which are paths of ChatHub itself")
+    if is_reserved(path):
+        own = " or ".join(f"/{segment}" for segment in sorted(RESERVED))
+        raise ValueError(f"must not begin with {own}, which are paths of ChatHub itself")
     return path
 
 

@@ -6,6 +6,7 @@ Only a server with ``CHATHUB_SMTP_URL`` imports this module.
 import asyncio
 import contextlib
 import logging
+from collections.abc import Awaitable, Callable
 from email.errors import MessageError
 from email.headerregistry import Address
 from email.message import EmailMessage
@@ -21,7 +22,7 @@ from aiosmtplib import (
 )
 
 from chathub.config_values import SmtpServer
-from chathub.errors import BadRequest, UpstreamFailed
+from chathub.errors import BadRequest, ChatHubError, UpstreamFailed
 
 log = logging.getLogger("chathub")
 
@@ -30,6 +31,8 @@ _SECONDS = 8.0
 # seconds for the farewell after a mail was accepted
 _FAREWELL = 1.0
 _AT_ONCE = 4
+# mails in the background that wait to be sent
+_WAITING = 100
 
 
 class Mailer:
@@ -39,6 +42,7 @@ class Mailer:
         self._server = server
         self._sender = sender
         self._slots = asyncio.Semaphore(_AT_ONCE)
+        self._waiting: asyncio.Queue[Callable[[], Awaitable[None]]] = asyncio.Queue(_WAITING)
 
     async def send(self, to: str, subject: str, text: str) -> None:
         """Send one mail.
@@ -60,12 +64,13 @@ class Mailer:
         server = self._server
         # the greeting names the sender's domain: the library would look up this machine's name and reveal it
         name = self._sender.rpartition("@")[2]
-        # STARTTLS where the server offers it
+        # STARTTLS where the server offers it. No time limit of the library's, which is asyncio.wait_for:
+        # before Python 3.12 it loses a cancellation that comes at the same time as a response
         smtp = SMTP(
             hostname=server.host,
             port=server.port,
             local_hostname=name,
-            timeout=_SECONDS,
+            timeout=None,
             use_tls=server.tls,
             start_tls=False if server.tls else None,
         )
@@ -76,10 +81,27 @@ class Mailer:
                     raise SMTPNotSupported("the password goes over TLS only: no STARTTLS offered")
                 await smtp.login(server.username, server.password)
             await smtp.send_message(message, sender=self._sender, recipients=[to])
-            with contextlib.suppress(SMTPException):
-                await smtp.quit(timeout=_FAREWELL)
+            with contextlib.suppress(SMTPException, TimeoutError):
+                async with asyncio.timeout(_FAREWELL):
+                    await smtp.quit()
         finally:
             smtp.close()
+
+    def send_later(self, work: Callable[[], Awaitable[None]]) -> None:
+        """Have a function called in the background that sends a mail: the response does not tell by its time
+        whether there is a mail to send. While too many wait, it is not called."""
+        try:
+            self._waiting.put_nowait(work)
+        except asyncio.QueueFull:
+            log.warning("a mail was not sent: %d mails wait already", _WAITING)
+
+    async def run(self) -> None:
+        """Send what ``send_later`` was given, one after the other, without end."""
+        while True:
+            work = await self._waiting.get()
+            # the reason of a mail that was not sent is in the log
+            with contextlib.suppress(ChatHubError):
+                await work()
 
 
 def _message(sender: str, to: str, subject: str, text: str) -> EmailMessage:

@@ -6,6 +6,7 @@ import re
 import signal
 import subprocess
 import sys
+from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any, Self
@@ -26,6 +27,7 @@ class ChatHub:
     """
 
     program = _ROOT / "run.py"
+    interpreter: Sequence[str] = (sys.executable,)
     # descriptors that the process inherits
     keeps_open: tuple[int, ...] = ()
 
@@ -73,7 +75,7 @@ class ChatHub:
         # a umask that opens everything, so that private modes are set by ChatHub itself
         with self._stdout.open("wb") as stdout, self._stderr.open("wb") as stderr:
             self._process = subprocess.Popen(
-                [sys.executable, str(self.program), *self._arguments],
+                [*self.interpreter, str(self.program), *self._arguments],
                 stdin=subprocess.DEVNULL,
                 stdout=stdout,
                 stderr=stderr,

@@ -119,6 +119,12 @@ async def test_prefix_that_a_trusted_proxy_forwards_counts_where_none_is_configu
         assert response.headers["Link"].startswith(f"<{seen}/api/conversations?")
 
 
+@pytest.mark.parametrize("path", ["/hub/ai", "/hub/ai/", "/"])
+async def test_links_of_the_page_at_the_root_begin_with_the_base_path(client: TestClient, path: str) -> None:
+    async with client.get(path, headers={"Accept": "text/html"}) as response:
+        assert response.status == 200 and 'href="/hub/ai/docs"' in await response.text()
+
+
 async def test_a_target_in_absolute_form_loses_the_base_path_too(client: TestClient) -> None:
     reader, writer = await asyncio.open_connection("127.0.0.1", client.port)
     target = f"http://127.0.0.1:{client.port}/hub/ai/api/health?x=/hub/ai"

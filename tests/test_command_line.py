@@ -14,7 +14,7 @@ from chathub.config import variable_names
 ROOT = Path(__file__).resolve().parent.parent
 SERVER_FLAGS = {"--host", "--port", "--cors-origin", "--local-model"}
 COMMANDS = {"set-password", "rotate-secret", "compact", "doctor", "backup", "restore", "reconcile"}
-COMMANDS |= {"undo-upgrade"}
+COMMANDS |= {"undo-upgrade", "users", "invite", "token"}
 
 
 def help_of(capsys: pytest.CaptureFixture[str], *command: str) -> str:

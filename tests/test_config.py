@@ -181,7 +181,8 @@ def test_unknown_time_zone_is_refused_by_name(name: str) -> None:
         (
             "CHATHUB_BASE_PATH",
             "/v1/hub",
-            "must not begin with /api or /v1, which are paths of ChatHub itself",
+            "must not begin with /api or /docs or /metrics or /openapi.json or /v1, which are paths of "
+            "ChatHub itself",
         ),
         ("CHATHUB_BACKUP_EVERY", "abc", "must be a number of hours from 0.001 to 10000"),
     ],

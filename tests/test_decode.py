@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from chathub.errors import BadRequest
-from chathub.schemas.decode import decode
+from chathub.schemas.decode import decode, decode_query
 
 
 class Inner(msgspec.Struct):
@@ -58,3 +58,14 @@ def test_refused_value_is_not_repeated_in_the_error() -> None:
     with pytest.raises(BadRequest) as refusal:
         decode(msgspec.json.encode({"kind": value}), Choice)
     assert refusal.value.reason.text("zh") == "字段 kind 只能是 a 或 b"
+
+
+def test_null_is_no_value_of_a_query_parameter() -> None:
+    class Page(msgspec.Struct):
+        name: str | None = None
+        limit: int | None = None
+
+    assert decode_query({"name": "null", "limit": ""}, Page) == Page("null", None)
+    with pytest.raises(BadRequest) as error:
+        decode_query({"limit": "null"}, Page)
+    assert error.value.reason.code == "field_invalid"

@@ -5,6 +5,7 @@ import os
 import re
 import signal
 import socket
+import sqlite3
 import stat
 import sys
 from collections.abc import Iterator
@@ -75,6 +76,23 @@ async def test_socket_of_a_killed_server_is_replaced_and_that_of_a_running_one_i
         assert await status_at("http://anything", path) == 200
 
 
+async def test_doctor_says_what_is_at_the_path_of_the_socket(folder: Path) -> None:
+    database, path = folder / "chathub.db", folder / "hub.sock"
+    flags = ("--host", f"unix:{path}", "--host", "::1")
+    settings = {"CHATHUB_BASE_PATH": "/hub"}
+    async with ChatHub(database, "--host", f"unix:{path}") as hub:
+        _, output, _ = await run_to_its_end(database, *flags, "doctor", **settings)
+        assert f"ok      configuration: development, unix:{path}, [::1]:0, base path /hub;" in output
+        assert f"ok      socket: a server listens at {path}\n" in output
+        hub.kill()
+    _, output, _ = await run_to_its_end(database, *flags, "doctor")
+    assert f"ok      socket: nothing listens at {path}, the next start replaces it\n" in output
+    path.unlink()
+    path.touch()
+    code, output, _ = await run_to_its_end(database, *flags, "doctor")
+    assert code == 1 and f"problem socket: the file {path} is no socket" in output
+
+
 async def test_file_that_is_no_socket_is_kept_and_refused(folder: Path) -> None:
     path = folder / "notes.txt"
     path.write_text("mine")
@@ -104,6 +122,28 @@ async def test_a_client_of_the_unix_socket_has_the_forwarded_address_only_where_
             headers = {"Authorization": f"Bearer {token}"}
             async with client.get("/api/auth/sessions", headers=headers) as response:
                 assert [session["address"] for session in await response.json()] == [seen]
+
+
+async def test_name_of_a_clients_own_unix_socket_is_no_address(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A client may bind its socket to a file of any name."""
+    path = folder / "hub.sock"
+    monkeypatch.chdir(folder)
+    database, trusted = folder / "chathub.db", "127.0.0.0/8"
+    async with ChatHub(database, "--host", f"unix:{path}", CHATHUB_TRUSTED_PROXIES=trusted):
+        with closing(socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)) as client:
+            client.bind("127.0.0.1")
+            client.connect(str(path))
+            body = b'{"username": "admin", "password": "admin123"}'
+            client.sendall(
+                b"POST /api/auth/login HTTP/1.1\r\nHost: hub\r\nX-Forwarded-For: 203.0.113.7\r\n"
+                b"Content-Type: application/json\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body)
+            )
+            client.settimeout(_PATIENCE)
+            assert client.recv(65_536).startswith(b"HTTP/1.1 200 ")
+        with closing(sqlite3.connect(database)) as stored:
+            assert stored.execute("SELECT address FROM sessions").fetchall() == [("unix",)]
 
 
 @ipv6

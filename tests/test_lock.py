@@ -9,11 +9,9 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).resolve().parent.parent
+SMALL = {"fast", "metrics", "socks"}
 # the file → the extras that are in it
-LOCKS = {
-    "requirements.lock": {"fast", "metrics", "socks"},
-    "requirements-local.lock": {"fast", "local", "metrics", "socks"},
-}
+LOCKS = {"requirements.lock": SMALL, "requirements-local.lock": SMALL | {"local"}}
 
 
 def wanted(extras: set[str]) -> list[Requirement]:

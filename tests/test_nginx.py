@@ -7,6 +7,7 @@ import json
 import shutil
 import socket
 import subprocess
+from base64 import b64encode
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -41,6 +42,7 @@ http {{
     server {{
         listen 127.0.0.1:{port};
         proxy_read_timeout 1s;
+        proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;
         location / {{
             proxy_pass {upstream};
         }}
@@ -48,6 +50,7 @@ http {{
             proxy_pass {upstream}/;
             proxy_http_version 1.1;
             proxy_set_header Connection "";
+            proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;
         }}
         location /held/ {{
             proxy_pass {upstream}/;
@@ -56,6 +59,9 @@ http {{
     }}
 }}
 """
+
+
+PNG = "data:image/png;base64," + b64encode(b"\x89PNG\r\n\x1a\n" + b"the tests' own").decode()
 
 
 def _free_port() -> int:
@@ -290,3 +296,31 @@ async def test_stream_headers_pass_nginx_and_nothing_is_compressed(
         assert response.headers["Cache-Control"] == "no-cache, no-transform"
         assert "Content-Encoding" not in response.headers
         assert text_of(await events_of(response)) == "你好，世界"
+
+
+@pytest.mark.parametrize("base_path", ["/modern", "/kept/by/it"])
+async def test_base_path_and_unix_socket_work_behind_nginx_that_cuts_the_path_off_or_keeps_it(
+    tmp_path: Path, provider: Provider, base_path: str
+) -> None:
+    socket_file = tmp_path / "s"
+    settings = {"CHATHUB_BASE_PATH": base_path, "CHATHUB_TRUSTED_PROXIES": "unix"}
+    async with (
+        ChatHub(tmp_path / "chathub.db", "--host", f"unix:{socket_file}", **settings),
+        nginx(f"http://unix:{socket_file}:", tmp_path / "nginx") as address,
+        aiohttp.ClientSession(address) as session,
+    ):
+        login = {"username": "admin", "password": "admin123"}
+        async with session.post(f"{base_path}/api/auth/login", json=login) as response:
+            headers = {"Authorization": f"Bearer {(await response.json())['token']}"}
+        async with session.get(f"{base_path}/api/auth/sessions", headers=headers) as response:
+            assert [found["address"] for found in await response.json()] == ["127.0.0.1"]
+        await add_model(session, headers, provider.base_url, supports_vision=True)
+        provider.script = provider.stream(reply("好"))
+        chat = {"message": "看图", "model": "test-model", "conversation_id": "c", "images": [PNG]}
+        async with session.post(f"{base_path}/api/chat", json=chat, headers=headers) as response:
+            assert response.status == 200
+        async with session.get(f"{base_path}/api/conversations/c/messages", headers=headers) as response:
+            url = (await response.json())[0]["images"][0]["url"]
+        assert url.startswith(f"{base_path}/api/files/")
+        async with session.get(url, headers=headers) as response:
+            assert response.status == 200 and response.content_type == "image/png"

@@ -19,7 +19,10 @@ from scripted import Provider
 
 from chathub import app_keys
 from chathub.clock import Clock
+from chathub.commands.doctor import examine
 from chathub.config import Config
+from chathub.errors import StartError
+from chathub.reconcile.booked import read_books
 from chathub.retention import retention
 from chathub.retention.retention import Retention
 from chathub.retention_settings import RetentionSettings
@@ -146,6 +149,21 @@ async def test_old_rows_are_in_a_file_before_they_go_and_sums_stay(
     assert (await sums(client, admin))[:3] == before[:3]
 
 
+async def test_bill_is_compared_only_with_days_whose_rows_are_there(
+    client: TestClient, config: Config, hands: Hands
+) -> None:
+    add_rows(config.database, 400, 20, 0)
+    with opened_file(config.database) as db:
+        db.execute("UPDATE providers SET provider_key = 'p' WHERE provider_key = 'openai'")
+    await retention_of(client, config, hands).remove_old()
+    read = client.server.app[app_keys.DB].read  # type: ignore[attr-defined]
+    days = [datetime.fromtimestamp(ago(each) / 1000, UTC).date() for each in (400, 21, 0)]
+    books = await read(read_books, ["p"], days[1], days[2], UTC)
+    assert sum(booked.usage.requests for booked in books.sums.values()) == 2
+    with pytest.raises(StartError, match="went to a file"):
+        await read(read_books, ["p"], days[0], days[2], UTC)
+
+
 async def test_rows_that_cannot_be_exported_stay(
     client: TestClient, config: Config, hands: Hands, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -224,3 +242,18 @@ async def test_nothing_is_removed_right_after_a_start(
     # nothing is kept for a time only: the task has nothing to do
     await task.run()
     assert len(rows(config.database, "ledger")) == 2
+
+
+def test_doctor_says_how_long_everything_is_kept_and_whether_files_can_be_written(config: Config) -> None:
+    assert doctor(config) == (True, "kept: conversations for ever, audit for ever, ledger for ever")
+    kept = replace(config, retention=KEPT)
+    is_good, told = doctor(kept)
+    assert is_good and "ledger for 90 days" in told and str(config.database.parent / "exports") in told
+    (config.database.parent / "exports").write_text("a file")
+    is_good, told = doctor(kept)
+    assert not is_good and "cannot be written" in told
+
+
+def doctor(config: Config) -> tuple[bool, str]:
+    (found,) = [finding for finding in examine(config) if finding.text.startswith("kept:")]
+    return found.ok, found.text

@@ -44,8 +44,9 @@ PACKAGES = [
     ["database"],
     ["log", "limits"],
     ["redaction"],
-    ["config", "disk", "documents", "frontend"],
+    ["config", "disk", "documents"],
     ["config_values", "proxy_settings", "retention_settings"],
+    ["frontend"],
     ["errors", "clock", "hosts", "listen_hosts", "offload", "proxy_url", "text", "version"],
     ["sentences"],
 ]
@@ -96,6 +97,11 @@ def test_only_the_database_package_knows_sqlite() -> None:
     """Other packages see the errors of chathub/database/errors.py. Doctor examines a file."""
     users = {str(path.relative_to(CHATHUB)) for path in modules() if "sqlite3" in imports_of(path)}
     assert {path for path in users if not path.startswith("database/")} == {"commands/doctor.py"}
+
+
+def test_the_server_does_not_import_the_generator_of_its_description() -> None:
+    users = {package_of(path) for path in modules() if "chathub.openapi" in " ".join(imports_of(path))}
+    assert users == {"openapi"}
 
 
 def test_formats_do_no_io() -> None:

@@ -12,7 +12,7 @@ from chathub import config
 DEPLOY = Path(__file__).parent.parent / "deploy"
 SERVICE, SOCKET = DEPLOY / "chathub.service", DEPLOY / "chathub.socket"
 # of 10, as systemd-analyze counts it: what is left is the network and the Unix sockets
-_MOST_EXPOSED = 1.5
+_MOST_EXPOSED = 1.2
 
 pytestmark = pytest.mark.skipif(
     shutil.which("systemd-analyze") is None, reason="systemd-analyze is not installed"
@@ -33,7 +33,7 @@ def test_systemd_finds_no_fault_in_the_units(tmp_path: Path) -> None:
     assert analyze("verify", str(tmp_path / SERVICE.name), str(tmp_path / SOCKET.name)).strip() == ""
 
 
-def test_service_is_exposed_to_little(tmp_path: Path) -> None:
+def test_service_is_exposed_to_little() -> None:
     found = re.search(
         r"exposure level for chathub.service: ([\d.]+)", analyze("security", "--offline=true", str(SERVICE))
     )

@@ -16,6 +16,8 @@ from chathub.database.rows.limits import NO_LIMITS, LimitChanges, OwnLimits
 from chathub.database.rows.personal_tokens import AccessToken, VerifiedToken
 from chathub.database.transaction import Transaction
 from chathub.errors import BadRequest, NotFound
+from chathub.schemas import tokens as schemas
+from chathub.schemas.problems import field_name
 from chathub.security import audit
 from chathub.security.audit import Actor
 
@@ -23,6 +25,7 @@ PREFIX = "sk-hub-"
 _ALPHABET = string.ascii_letters + string.digits
 # access tokens of one user
 _MOST = 100
+_DAY = 86_400_000
 
 
 class NewToken(Struct, frozen=True, kw_only=True):
@@ -60,6 +63,24 @@ def check_networks(words: list[str]) -> list[str]:
         return [str(ipaddress.ip_network(word.strip(), strict=False)) for word in words]
     except ValueError:
         raise BadRequest("networks_invalid") from None
+
+
+def fields_of(new: schemas.NewToken, now: int) -> NewToken:
+    """The fields of a new access token; ``now`` in milliseconds.
+
+    Raises:
+        BadRequest: the name is empty, or a network is invalid.
+    """
+    if not new.name.strip():
+        raise BadRequest("field_empty", where=field_name("name"))
+    return NewToken(
+        name=new.name.strip(),
+        opens_api=bool(new.opens_api),
+        allowed_models=new.allowed_models or [],
+        allowed_networks=check_networks(new.allowed_networks or []),
+        limits=new.limit_changes(),
+        expires_at=now + new.expires_in_days * _DAY if new.expires_in_days else None,
+    )
 
 
 def models_of(row: VerifiedToken) -> tuple[str, ...]:

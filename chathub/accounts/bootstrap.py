@@ -14,6 +14,8 @@ _DEVELOPMENT = (
     ("admin", "admin@chathub.com", "admin123", "admin", "premium"),
     ("user", "user@chathub.com", "user123", "user", "free"),
 )
+_ADMIN_EMAIL, _DEMO_EMAIL = _DEVELOPMENT[0][1], "demo@chathub.com"
+_PLACEHOLDERS = {_DEMO_EMAIL, *(email for _, email, *_ in _DEVELOPMENT)}
 
 
 async def create_first_accounts(db: Database, config: Config, clock: Clock, passwords: Passwords) -> None:
@@ -40,7 +42,7 @@ async def _accounts(config: Config, passwords: Passwords) -> list[UserFields]:
             for name, email, password, role, subscription in _DEVELOPMENT
         ]
         # demo has no password: it is the user of demo-token
-        return [*accounts, UserFields(username="demo", email="demo@chathub.com", password_hash="")]
+        return [*accounts, UserFields(username="demo", email=_DEMO_EMAIL, password_hash="")]
     try:
         password = check_rules(config.admin_password or new_random())
     except BadRequest as error:
@@ -51,7 +53,7 @@ async def _accounts(config: Config, passwords: Passwords) -> list[UserFields]:
         )
     admin = UserFields(
         username="admin",
-        email="admin@chathub.com",
+        email=_ADMIN_EMAIL,
         password_hash=await passwords.hash(password),
         role="admin",
         subscription_type="premium",
@@ -62,6 +64,12 @@ async def _accounts(config: Config, passwords: Passwords) -> list[UserFields]:
 def _insert_all(tx: Transaction, accounts: list[UserFields], now: int) -> None:
     for account in accounts:
         users.insert(tx, account, now)
+
+
+def is_placeholder(email: str, config: Config) -> bool:
+    """Whether an address is one that ChatHub made up for a first account: nobody has said whose it is, so
+    no mail about the account goes there. In development its accounts are everybody's anyway."""
+    return users.comparable(email) in _PLACEHOLDERS and not config.development
 
 
 async def refuse_default_passwords(db: Database) -> None:

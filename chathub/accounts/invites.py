@@ -8,6 +8,7 @@ from chathub.accounts.access_tokens import digest_of
 from chathub.database.rows.invites import Invite, UsedInvite
 from chathub.database.transaction import Transaction
 from chathub.errors import BadRequest, NotFound
+from chathub.schemas import invites as schemas
 from chathub.security import audit
 from chathub.security.audit import Actor
 
@@ -16,6 +17,7 @@ _ALPHABET = "abcdefghjkmnpqrstuvwxyz23456789"
 _MOST = 1000
 # milliseconds that an expired invite code stays in the list
 _SHOWN_FOR = 30 * 86_400_000
+_DAY = 86_400_000
 
 
 class NewInvite(Struct, frozen=True, kw_only=True):
@@ -25,6 +27,16 @@ class NewInvite(Struct, frozen=True, kw_only=True):
     subscription_type: str
     max_uses: int
     expires_at: int
+
+
+def fields_of(new: schemas.NewInvite, now: int) -> NewInvite:
+    """The fields of a new invite code; ``now`` in milliseconds."""
+    return NewInvite(
+        note=(new.note or "").strip(),
+        subscription_type=new.subscription_type or "free",
+        max_uses=new.max_uses or 1,
+        expires_at=now + (new.expires_in_days or 7) * _DAY,
+    )
 
 
 def new_code() -> str:

@@ -28,12 +28,16 @@ _KNOWN_FOR = 90 * 86_400_000
 def limits_of(db: Database, account: str, address: str, now: int) -> tuple[RateLimitKey, ...]:
     """What a login for an account (its name in comparable form) is counted under; the same if there is no
     such account."""
-    network = network_of(address)
-    from_here = (_ACCOUNT_AND_NETWORK, f"{network} {account}")
+    network, here = network_of(address), from_here(account, address)
     since = now - _KNOWN_FOR
     if db.read_sync(db.q.login_networks.find_known, username_key=account, network=network, since=since):
-        return (from_here,)
-    return from_here, (_ACCOUNT, account), (_ADDRESS, network_of(address, 32))
+        return (here,)
+    return here, (_ACCOUNT, account), (_ADDRESS, network_of(address, 32))
+
+
+def from_here(account: str, address: str) -> RateLimitKey:
+    """What the attempts at an account from one network are counted under."""
+    return _ACCOUNT_AND_NETWORK, f"{network_of(address)} {account}"
 
 
 def confirmation_of(user_id: int) -> RateLimitKey:

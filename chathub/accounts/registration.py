@@ -1,15 +1,9 @@
-"""Registration: who may create an account, and the codes that verify a mail address."""
-
-from __future__ import annotations
-
-import hashlib
-import hmac
-import secrets
-from typing import TYPE_CHECKING
+"""Registration: who may create an account."""
 
 from msgspec import Struct, structs
 
 from chathub.accounts import invites, users
+from chathub.accounts.codes import FOR_REGISTRATION, Codes, use_code
 from chathub.accounts.throttle import Limit, RateLimitKey
 from chathub.accounts.users import Account, UserFields
 from chathub.config import Config
@@ -18,31 +12,21 @@ from chathub.errors import Forbidden
 from chathub.security import audit
 from chathub.security.audit import Actor
 from chathub.security.client_address import network_of
-from chathub.sentences import Language, sentence
-
-if TYPE_CHECKING:
-    from chathub.mail import Mailer
 
 _REGISTRATIONS = Limit("registration", 10, 3600, first=60, longest=3600)
-_CODES_OF_NETWORK = Limit("codes here", 10, 3600, first=60, longest=3600)
-# for one mail address from one network: the page waits a minute before it offers another code
-_CODES = Limit("codes", 3, 3600, first=60, longest=3600)
-# for one mail address from everywhere: one or two networks do not reach this limit, so they cannot use up
-# the codes of others
-_CODES_OF_MAILBOX = Limit("codes mailbox", 20, 1800, first=60, longest=3600)
-
-_MINUTES = 10
-_LIFE = _MINUTES * 60_000
-_TRIES = 5
 
 
 class RegistrationPolicy:
-    """The registration mode (open, invite or closed), and the mailer for codes, if one is configured."""
+    """The registration mode (open, invite or closed), and the codes that a new user is sent, if a mail server
+    is configured."""
 
-    def __init__(self, config: Config, key: bytes) -> None:
+    def __init__(self, config: Config, codes: Codes) -> None:
         self.mode = config.registration_mode
-        self.mailer = _mailer(config)
-        self._key = key
+        self.codes = codes
+
+    @property
+    def needs_code(self) -> bool:
+        return self.codes.mailer is not None
 
     def check_open(self) -> None:
         """Check that somebody may register.
@@ -52,19 +36,6 @@ class RegistrationPolicy:
         """
         if self.mode == "closed":
             raise Forbidden("registration_closed")
-
-    def digest(self, email_key: str, code: str) -> str:
-        """A code as it is stored: the digest has a key, because a million codes are tried in a second."""
-        return hmac.new(self._key, f"{code} {email_key}".encode(), hashlib.sha256).hexdigest()
-
-
-def _mailer(config: Config) -> Mailer | None:
-    """Sends mail, if a server is configured. Imported only then: it takes 10 ms of a start."""
-    if config.smtp is None:
-        return None
-    from chathub.mail import Mailer
-
-    return Mailer(config.smtp, config.mail_from)
 
 
 class Newcomer(Struct, frozen=True):
@@ -81,42 +52,6 @@ def limit_of(address: str) -> RateLimitKey:
     return _REGISTRATIONS, network_of(address, 32)
 
 
-def code_limits(address: str, email: str) -> tuple[RateLimitKey, ...]:
-    mailbox, network = users.comparable(email), network_of(address)
-    return (
-        (_CODES_OF_NETWORK, network_of(address, 32)),
-        (_CODES, f"{network} {mailbox}"),
-        (_CODES_OF_MAILBOX, mailbox),
-    )
-
-
-async def mail_code(mailer: Mailer, email: str, language: Language) -> str:
-    """Send a new code to an address, registered or not; gives the code.
-
-    Raises:
-        BadRequest, UpstreamFailed: the mail was not sent.
-    """
-    code = f"{secrets.randbelow(10**6):06}"
-    text = sentence("code_mail_text", language, {"code": code, "minutes": _MINUTES})
-    await mailer.send(email, sentence("code_mail_subject", language, {}), text)
-    return code
-
-
-def store_code(
-    tx: Transaction, policy: RegistrationPolicy, email: str, code: str, address: str, now: int
-) -> None:
-    """Store a code that was sent; it replaces the last code requested from the same network."""
-    email_key = users.comparable(email)
-    tx.run(tx.q.verification_codes.delete_expired, now=now)
-    tx.run(
-        tx.q.verification_codes.put,
-        email_key=email_key,
-        network=network_of(address),
-        digest=policy.digest(email_key, code),
-        expires_at=now + _LIFE,
-    )
-
-
 def register(
     tx: Transaction, policy: RegistrationPolicy, newcomer: Newcomer, actor: Actor, now: int
 ) -> Account | None:
@@ -126,7 +61,9 @@ def register(
     Raises:
         BadRequest: the invite code is not valid.
     """
-    if policy.mailer is not None and not _use_code(tx, policy, newcomer, actor.address, now):
+    if policy.needs_code and not use_code(
+        tx, policy.codes, FOR_REGISTRATION, newcomer.email, newcomer.verification_code, actor.address, now
+    ):
         return None
     invite = None
     if newcomer.invite_code or policy.mode == "invite":
@@ -144,26 +81,3 @@ def register(
     if invite is not None:
         audit.record(tx, actor, "invite.used", now, f"invite {invite.id}", hint=invite.hint)
     return account
-
-
-def _use_code(
-    tx: Transaction, policy: RegistrationPolicy, newcomer: Newcomer, address: str, now: int
-) -> bool:
-    """Whether the verification code is right; a right code is used up. Wrong tries are counted apart for
-    the network that requested the code and for all others: strangers cannot spoil a code, and a user who
-    continues from another network may use it there."""
-    email_key, network = users.comparable(newcomer.email), network_of(address)
-    digest = policy.digest(email_key, newcomer.verification_code.strip())
-    codes = tx.all(
-        tx.q.verification_codes.list_valid,
-        email_key=email_key,
-        network=network,
-        most_tries=_TRIES,
-        now=now,
-        latest=now + _LIFE,
-    )
-    if not any([hmac.compare_digest(code.digest, digest) for code in codes]):
-        tx.run(tx.q.verification_codes.count_wrong_try, email_key=email_key, network=network)
-        return False
-    tx.run(tx.q.verification_codes.delete, email_key=email_key)
-    return True

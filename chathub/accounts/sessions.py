@@ -204,6 +204,11 @@ class Sessions:
 
         return await asyncio.shield(work_and_forget())
 
+    def forget_all(self) -> None:
+        """Empty the cache: another program may have ended or changed any token."""
+        self._generation += 1
+        self._cache.clear()
+
     def forget(self, user_id: int) -> None:
         """Remove a user's tokens from the cache: called after every commit that ends or changes them."""
         self._generation += 1

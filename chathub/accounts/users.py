@@ -1,6 +1,7 @@
 """Accounts: how names are compared, and the writes that take several statements in one transaction."""
 
 import re
+import string
 import unicodedata
 from typing import NamedTuple, TypeVar
 
@@ -9,7 +10,7 @@ from msgspec import UNSET, Struct, UnsetType, structs
 from chathub.database.rows import users as rows
 from chathub.database.rows.limits import AppliedLimits, LimitChanges
 from chathub.database.transaction import Transaction
-from chathub.errors import BadRequest, NotFound
+from chathub.errors import BadRequest, NotFound, Unauthorized
 from chathub.security import audit
 from chathub.security.audit import Actor
 
@@ -28,6 +29,8 @@ _BLANK = re.compile(
 )
 # two blanks, or a blank that looks like one, in comparable form
 _BLANKS = re.compile(r"  |[^\S ]")
+
+_LOWER = str.maketrans(string.ascii_uppercase, string.ascii_lowercase)
 
 T = TypeVar("T")
 
@@ -85,6 +88,12 @@ def _changed(old: T, new: T | UnsetType) -> T:
 def comparable(name: str) -> str:
     """The form in which names and addresses are compared: ``Ａdmin`` and ``admin`` are the same name."""
     return unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", name).casefold())
+
+
+def mailbox(address: str) -> str:
+    """The form in which the addresses of one mailbox are the same: without regard to the case of ASCII's
+    letters. Others that compare as equal may lead to another mailbox."""
+    return address.translate(_LOWER)
 
 
 def check_username(name: str) -> str:
@@ -145,6 +154,18 @@ def get(tx: Transaction, user_id: int) -> Account:
     return account
 
 
+def get_own(tx: Transaction, user_id: int) -> Account:
+    """The account of the caller.
+
+    Raises:
+        Unauthorized: it was removed since its session or token was verified.
+    """
+    account = find(tx, user_id)
+    if account is None:
+        raise Unauthorized("session_ended")
+    return account
+
+
 def _with_limits(tx: Transaction, user: rows.User | None) -> Account | None:
     return Account(user, tx.all(tx.q.limits.get_of_user, user_id=user.id)[0]) if user else None
 
@@ -157,15 +178,34 @@ def insert(tx: Transaction, user: UserFields, now: int) -> Account:
     return get(tx, inserted.id)
 
 
+def create(tx: Transaction, fields: UserFields, actor: Actor, now: int) -> Account:
+    """Insert an account that an administrator or the operator makes."""
+    account = insert(tx, fields, now)
+    user = account.user
+    audit.record(
+        tx,
+        actor,
+        "user.created",
+        now,
+        f"user {user.id}",
+        username=user.username,
+        role=user.role,
+        subscription_type=user.subscription_type,
+        usage_limit=account.limits.usage_limit,
+    )
+    return account
+
+
 def update(tx: Transaction, user_id: int, changes: Changes, actor: Actor, now: int) -> Account:
     """Change an account, and record what changed in the audit log. A new password, a new role or disabling
     the account ends its sessions and access tokens.
 
     Raises:
         NotFound: no such account.
+        Unauthorized: the actor's own was removed meanwhile.
         BadRequest: the acting administrator, or the last administrator, would lose access.
     """
-    before = get(tx, user_id)
+    before = get_own(tx, user_id) if user_id == actor.user_id else get(tx, user_id)
     old, new = before.user, changes.applied_to(before.user)
     _check_loss(tx, old, new, actor.user_id)
     password_changed = changes.password_hash is not UNSET

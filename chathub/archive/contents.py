@@ -27,7 +27,7 @@ def shown(value: Any) -> bytes:
 
 
 def profile(tx: Transaction, owner: Owner) -> bytes:
-    account = users.get(tx, owner.user_id)
+    account = users.get_own(tx, owner.user_id)
     networks = tx.all(tx.q.exports.list_networks, user_id=owner.user_id)
     known = [{"network": row.network, "last_login_at": iso(row.last_at)} for row in networks]
     return shown({"exported_at": iso(owner.month.now), "user": User.of(*account), "known_networks": known})

@@ -38,10 +38,10 @@ def leave(tx: Transaction, user_id: int, actor: Actor, now: int) -> Leaver:
     is stored for it.
 
     Raises:
-        NotFound: no such account.
+        NotFound, Unauthorized: no such account; it is the actor's own.
         BadRequest: it is that of the last administrator.
     """
-    user = users.get(tx, user_id).user
+    user = (users.get_own if user_id == actor.user_id else users.get)(tx, user_id).user
     is_admin = user.role == "admin" and user.is_active
     if is_admin and tx.all(tx.q.users.count_other_admins, user_id=user_id)[0].count == 0:
         raise BadRequest("last_admin")
@@ -97,18 +97,19 @@ def recover(tx: Transaction) -> None:
 
 
 def remove_batch(tx: Transaction, now: int) -> bool:
-    """Remove some data of a user who has left. Deleted conversations are removed before by
-    ``removal.remove_batch``. Returns whether there is more to remove."""
-    end = time.monotonic() + removal.BATCH_SECONDS
+    """Remove some data of users who have left. Deleted conversations are removed before by
+    ``removal.remove_batch``. Returns whether there was something to do."""
+    end, has_worked = time.monotonic() + removal.BATCH_SECONDS, False
     while leaver := tx.one(tx.q.leaving_users.find_idle):
+        has_worked = True
         if _hide_conversations(tx, leaver.user_id, now):
             # ``removal.remove_batch`` comes first
-            return True
+            break
         if not _remove_rows(tx, leaver.user_id) and not _clear_names(tx, leaver):
             tx.run(tx.q.leaving_users.delete, user_id=leaver.user_id)
         if time.monotonic() > end:
-            return True
-    return False
+            break
+    return has_worked
 
 
 def _hide_conversations(tx: Transaction, user_id: int, now: int) -> bool:

@@ -8,7 +8,8 @@ from chathub.database.rows.conversations import ConversationIds
 from chathub.database.transaction import Transaction
 from chathub.errors import NotFound
 
-# seconds that one batch takes, and the number of steps that it makes at least, however slow they are
+# seconds that one batch takes, and the number of steps without files that it makes at least, however slow
+# they are
 BATCH_SECONDS = 0.02
 _LEAST_STEPS = 20
 # seconds between two batches, for other writers
@@ -96,6 +97,7 @@ def remove_batch(tx: Transaction) -> bool:
     """
     end, steps = time.monotonic() + BATCH_SECONDS, 0
     while row := tx.one(tx.q.conversations.find_deleted):
+        file_ids: list[str] = []
         if row.newest_id is None:
             tx.run(tx.q.conversations.delete, conversation_id=row.id)
         elif not tx.run(tx.q.messages.move_children, message_id=row.newest_id, conversation_id=row.id):
@@ -103,6 +105,7 @@ def remove_batch(tx: Transaction) -> bool:
             tx.run(tx.q.messages.delete, message_id=row.newest_id)
             attachments.delete_unused_files(tx, file_ids)
         steps += 1
-        if steps >= _LEAST_STEPS and time.monotonic() > end:
+        # files are large: overwriting a few of them takes all the time of a batch
+        if (steps >= _LEAST_STEPS or file_ids) and time.monotonic() > end:
             return True
     return False

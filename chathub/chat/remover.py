@@ -8,6 +8,8 @@ from chathub.database.database import Database
 
 # seconds between two batches, for other writers
 _PAUSE = 0.05
+# seconds until the log is tried again that a reader needs
+_LOG_PAUSE = 1
 
 
 class Remover:
@@ -17,6 +19,8 @@ class Remover:
         self._db = db
         self._clock = clock
         self._woken = asyncio.Event()
+        # whether SQLite's log may have texts of users who have left
+        self._is_log_stale = False
 
     def wake(self) -> None:
         """Begin to remove: something was deleted."""
@@ -35,4 +39,11 @@ class Remover:
         """Remove one batch; gives whether there may be more."""
         if await self._db.write(removal.remove_batch):
             return True
-        return await self._db.write(leaving.remove_batch, self._clock.now())
+        if await self._db.write(leaving.remove_batch, self._clock.now()):
+            self._is_log_stale = True
+            return True
+        if self._is_log_stale and not await self._db.empty_log():
+            await asyncio.sleep(_LOG_PAUSE)
+            return True
+        self._is_log_stale = False
+        return False

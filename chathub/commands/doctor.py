@@ -24,6 +24,7 @@ from chathub.database.transaction import Transaction
 from chathub.database.vacuum import read_space
 from chathub.disk import free_bytes
 from chathub.errors import StartError
+from chathub.frontend import folder as frontend
 from chathub.listen_hosts import in_url, unix_path
 from chathub.proxy_url import ProxyUrl, ProxyUrlError
 from chathub.security import stored_proxy
@@ -31,6 +32,7 @@ from chathub.security.master_secret import MARK, Found, get_secret
 from chathub.security.rotation import key_name, proxy_name
 from chathub.security.secret_files import earlier_files, new_secret_file, secret_file
 from chathub.security.vault import Binding, Vault, VaultError
+from chathub.server.unix_socket import state_of
 
 # bytes; with less a checkpoint or a backup may fail. More, where the server refuses turns with less
 _ENOUGH_SPACE = 200 * 1024 * 1024
@@ -63,9 +65,11 @@ def doctor(load: Callable[[], Config]) -> int:
 def examine(config: Config) -> Iterator[Finding]:
     """Everything that can be checked from outside. The configuration has been read already."""
     weight = f"a token read from a provider's cache counts {config.cached_weight:g}"
-    places = ", ".join(host if unix_path(host) else f"{in_url(host)}:{config.port}" for host in config.hosts)
-    yield Finding(True, f"configuration: {config.env}, {places}{config.base_path}; {weight}")
+    yield Finding(True, f"configuration: {config.env}, {_places(config)}; {weight}")
+    yield from _unix_sockets(config)
     yield Finding(True, f"way out: {config.proxies.sentence}")
+    if config.frontend is not None:
+        yield _frontend(config.frontend, config.database)
     if new := pending_replacement(Path(os.path.realpath(config.database))):
         yield Finding(False, f"database: {new} is about to take its place, which the next start ends")
         return
@@ -84,6 +88,23 @@ def examine(config: Config) -> Iterator[Finding]:
         yield Finding(False, f"database: {error}")
     except DatabaseError as error:
         yield Finding(False, f"database: {refusal(error, config.database)}")
+
+
+def _places(config: Config) -> str:
+    """Where the server listens, unless systemd hands sockets over."""
+    hosts = [host if unix_path(host) else f"{in_url(host)}:{config.port}" for host in config.hosts]
+    return ", ".join(hosts) + (f", base path {config.base_path}" if config.base_path else "")
+
+
+def _unix_sockets(config: Config) -> Iterator[Finding]:
+    for path in filter(None, map(unix_path, config.hosts)):
+        match state_of(path):
+            case "live":
+                yield Finding(True, f"socket: a server listens at {path}")
+            case "dead":
+                yield Finding(True, f"socket: nothing listens at {path}, the next start replaces it")
+            case "other":
+                yield Finding(False, f"socket: the file {path} is no socket, the server will not replace it")
 
 
 def _database(connection: sqlite3.Connection, config: Config) -> Iterator[Finding]:
@@ -115,6 +136,14 @@ def _database(connection: sqlite3.Connection, config: Config) -> Iterator[Findin
     yield _backups(tx, config)
     yield _retention(config)
     yield from _secret(tx, config)
+
+
+def _frontend(folder: Path, database: Path) -> Finding:
+    try:
+        frontend.check(folder, database)
+    except StartError as error:
+        return Finding(False, f"front end: {error}")
+    return Finding(True, f"front end: {folder}")
 
 
 def _clock(tx: Transaction) -> Finding:

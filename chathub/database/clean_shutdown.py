@@ -36,6 +36,13 @@ def mark_open(lock: int) -> None:
     _write_marker(lock, _OPEN)
 
 
+def is_marked_open(database: Path) -> bool:
+    """Whether a server has the database open, or had it open when it crashed."""
+    with contextlib.suppress(OSError), lock_file(database).open("rb") as file:
+        return file.read(len(_OPEN)) == _OPEN
+    return False
+
+
 def mark_alive(database: Path) -> None:
     """Leave a sign of life: the time of the lock file's last change, which a crash does not undo."""
     with contextlib.suppress(OSError):

@@ -265,6 +265,33 @@ class Database:
         with translated():
             return await self._writer.work(fn)
 
+    async def empty_log(self) -> bool:
+        """Write SQLite's log to the file and empty it, so that nothing is left in it that was deleted; gives
+        whether that could be done, or a reader needs it."""
+        return await self.run_bare(_empty_log)
+
+    async def outside_version(self) -> int:
+        """A number that changes when another program has written to the database: only the writer's
+        connection writes here, and its own commits do not change it."""
+
+        def read(connection: sqlite3.Connection) -> int:
+            version: int = connection.execute("PRAGMA data_version").fetchone()[0]
+            return version
+
+        with self._reading():
+            return await self._writer.work(read)
+
     async def commit_to_disk(self) -> None:
         """From now on a commit is on the disk when a write returns; a crash of the machine cannot undo it."""
         await self.run_bare(lambda connection: connection.execute("PRAGMA synchronous = FULL"))
+
+
+def _empty_log(connection: sqlite3.Connection) -> bool:
+    ((wait,),) = connection.execute("PRAGMA busy_timeout").fetchall()
+    # writes must not wait for a reader
+    connection.execute("PRAGMA busy_timeout = 0")
+    try:
+        ((is_busy, _, _),) = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+    finally:
+        connection.execute(f"PRAGMA busy_timeout = {wait}")
+    return not is_busy

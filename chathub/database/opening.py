@@ -29,6 +29,10 @@ def _queries(folder: Path) -> Queries:
     return Queries(folder)
 
 
+class DatabaseInUse(StartError):
+    """Another process has locked the database."""
+
+
 class LockedDatabase(NamedTuple):
     """A database that this process has locked: the real file, and the descriptor of the lock file."""
 
@@ -95,7 +99,8 @@ def locked(database: Path) -> Iterator[LockedDatabase]:
     locks.
 
     Raises:
-        StartError: another process has it, or the folder cannot be used.
+        DatabaseInUse: another process has it.
+        StartError: the folder cannot be used.
     """
     try:
         make_folder(database.parent)
@@ -108,7 +113,7 @@ def locked(database: Path) -> Iterator[LockedDatabase]:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
-            raise StartError(f"another ChatHub is running on the database {database}") from None
+            raise DatabaseInUse(f"another ChatHub is running on the database {database}") from None
         finish_replacement(database)
         delete_unfinished(database)
         yield LockedDatabase(database, lock)

@@ -3,9 +3,10 @@
 import contextlib
 import errno
 import hashlib
+import itertools
 import os
 import stat
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -13,15 +14,18 @@ from typing import BinaryIO
 from chathub.errors import StartError
 from chathub.frontend.negotiation import best_codings
 from chathub.frontend.paths import RESERVED, is_hashed, media_type, names_in
-from chathub.frontend.policy import page_policy, script_addresses
+from chathub.frontend.policy import LONGEST_HANDLER, handlers_in, page_policy, script_addresses
 
 INDEX = "index.html"
+# the page of a server without a front end
+WELCOME = Path(__file__).with_name("welcome.html")
 
 # files beside a file with its compressed content: coding → ending, the smallest first
 _COMPRESSED: Mapping[str, str] = {"br": ".br", "gzip": ".gz"}
 _LARGEST_INDEX = 1024 * 1024
-# bytes of a script in which event handlers are looked for
-_SCANNED = 8 * 1024 * 1024
+# bytes of a script that are searched for event handlers, and of one search: no thread runs meanwhile
+_SEARCHED = 8 * 1024 * 1024
+_PIECE = 32_768
 _YEAR = "public, max-age=31536000, immutable"
 _CHECKED = "no-cache"
 # what the system says of a name that is no readable file's
@@ -71,7 +75,7 @@ class Folder:
             body = file.read(_LARGEST_INDEX + 1)
         if len(body) > _LARGEST_INDEX:
             return None
-        etag = hashlib.sha256(body).hexdigest()[:32]
+        etag = _etag(body)
         return Index(body, etag, self._policy_of(body.decode("utf-8", "replace"), etag))
 
     def _policy_of(self, html: str, etag: str) -> str:
@@ -81,8 +85,8 @@ class Folder:
                 opened.enter_context(script.file)
             etags = [etag, *(script.etag for script in scripts)]
             if etags != self._policy[0]:
-                texts = (script.file.read(_SCANNED).decode("utf-8", "replace") for script in scripts)
-                self._policy = etags, page_policy(html, texts)
+                pieces = itertools.chain([html], *(_overlapping(script.file) for script in scripts))
+                self._policy = etags, page_policy(html, set().union(*map(handlers_in, pieces)))
         return self._policy[1]
 
     def _script(self, address: str) -> OpenFile | None:
@@ -125,7 +129,7 @@ class Folder:
         status = os.fstat(opened.fileno())
         # the time of change too: a build may give all its files the same time
         marks = (status.st_ino, status.st_mtime_ns, status.st_ctime_ns, status.st_size)
-        return OpenFile(opened, status.st_size, "-".join(f"{mark:x}" for mark in marks), headers)
+        return OpenFile(opened, status.st_size, _etag(repr(marks).encode()), headers)
 
 
 def check(folder: Path, database: Path) -> list[str]:
@@ -149,6 +153,21 @@ def check(folder: Path, database: Path) -> list[str]:
             "build the front end, and name the folder that the build writes (often called dist)"
         )
     return sorted(name for name in os.listdir(root) if name.lower() in RESERVED)
+
+
+def _etag(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()[:32]
+
+
+def _overlapping(file: BinaryIO) -> Iterator[str]:
+    """The text of a script in pieces, so that every event handler is whole in one of them."""
+    end = ""
+    for _ in range(_SEARCHED // _PIECE):
+        piece = file.read(_PIECE).decode("utf-8", "replace")
+        if not piece:
+            return
+        yield end + piece
+        end = piece[-LONGEST_HANDLER:]
 
 
 def _inside(root: str, path: str) -> str | None:

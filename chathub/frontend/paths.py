@@ -72,9 +72,10 @@ def names_in(path: str) -> list[str] | None:
     path = path.removeprefix("/").removesuffix("/")
     try:
         names = [unquote(part, errors="strict") for part in path.split("/")] if path else []
-    except UnicodeDecodeError:
+        return names if all(_is_plain(name) for name in names) else None
+    except UnicodeError:
+        # not UTF-8, percent-encoded or not
         return None
-    return names if all(_is_plain(name) for name in names) else None
 
 
 def _is_plain(name: str) -> bool:

@@ -9,26 +9,32 @@ _SCRIPT = re.compile(r"<script\b[^>]*>(.*?)</script", re.DOTALL | re.IGNORECASE)
 _STYLE = re.compile(r"<style\b[^>]*>(.*?)</style", re.DOTALL | re.IGNORECASE)
 _ADDRESS = re.compile(r"""<(?:script|link)\b[^>]*?\b(?:src|href)=["']?([^"'\s>]+\.m?js)\b""", re.IGNORECASE)
 # an event handler in HTML that a script writes, such as onclick="copy(this)": no part of it is put in later
-_HANDLER = re.compile(r"""\bon[a-z]{3,20}=\\?"([^"`$\\]{1,200})\\?\"""")
+_HANDLER = re.compile(r"""on(?<!\won)[a-z]{3,20}=\\?"([^"`$\\]{1,200})\\?\"""")
+LONGEST_HANDLER = 230
 
 
-def page_policy(html: str = "", scripts: Iterable[str] = ()) -> str:
-    """The policy of a front end and its files. ``html`` is its page, ``scripts`` the texts of its scripts.
+def page_policy(html: str = "", handlers: Iterable[str] = ()) -> str:
+    """The policy of a front end and its files. ``html`` is its page, ``handlers`` are event handlers.
 
     The scripts that run are files of the folder or inline in the page, and of event handlers those that the
     page and its scripts write themselves. What a model's reply brings into the page does not run, nor can the
     page send anything to another server, not even in the address of an image.
     """
     sources = ["'self'", *_hashes(_SCRIPT.findall(html))]
-    handlers = {handler for text in (html, *scripts) for handler in _HANDLER.findall(text)}
-    if handlers:
-        sources += ["'unsafe-hashes'", *_hashes(sorted(handlers))]
+    if known := _hashes(sorted(handlers)):
+        sources += ["'unsafe-hashes'", *known]
     return (
         f"default-src 'self'; script-src {' '.join(sources)}; style-src 'self' 'unsafe-inline'; "
         "img-src 'self' data: blob:; media-src 'self' data: blob:; font-src 'self' data:; "
         "worker-src 'self' blob:; object-src 'none'; base-uri 'self'; form-action 'self'; "
         "frame-ancestors 'none'"
     )
+
+
+def handlers_in(text: str) -> set[str]:
+    """The event handlers in a piece of HTML or script, of at most ``LONGEST_HANDLER`` characters with their
+    names."""
+    return set(_HANDLER.findall(text))
 
 
 def script_addresses(html: str) -> list[str]:

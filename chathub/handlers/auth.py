@@ -3,9 +3,9 @@
 from aiohttp import web
 
 from chathub.accounts import logins, registration, users
+from chathub.accounts.codes import FOR_REGISTRATION, code_limits, store_code
 from chathub.accounts.passwords import check_rules
 from chathub.app_keys import CALLER, CLOCK, DB, PASSWORDS, REGISTRATION, SESSIONS, THROTTLE
-from chathub.database.transaction import Transaction
 from chathub.errors import BadRequest, Forbidden, Unauthorized
 from chathub.handlers.http import actor, body, client_info, done, json_response, language_of, said
 from chathub.schemas.auth import (
@@ -18,8 +18,6 @@ from chathub.schemas.auth import (
     VerificationCodeSent,
 )
 from chathub.schemas.users import NewUser, User, UserSaved
-from chathub.security import audit
-from chathub.security.audit import Actor
 
 
 async def login(request: web.Request) -> web.Response:
@@ -48,7 +46,7 @@ async def show_registration(request: web.Request) -> web.Response:
         RegistrationRules(
             registration=policy.mode,
             invite_required=policy.mode == "invite",
-            verification_required=policy.mailer is not None,
+            verification_required=policy.needs_code,
         )
     )
 
@@ -57,14 +55,14 @@ async def send_verification_code(request: web.Request) -> web.Response:
     email = users.check_email((await body(request, VerificationCodeRequest)).email)
     policy, client = request.app[REGISTRATION], actor(request)
     policy.check_open()
-    if policy.mailer is None:
+    if not policy.needs_code:
         message = said(request, "code_not_needed")
         return json_response(VerificationCodeSent(message=message, verification_required=False))
-    await request.app[THROTTLE].consume(*registration.code_limits(client.address, email))
-    code = await registration.mail_code(policy.mailer, email, language_of(request))
+    await request.app[THROTTLE].consume(*code_limits(client.address, email))
+    code = await policy.codes.send(FOR_REGISTRATION, email, language_of(request))
     now = request.app[CLOCK].now()
     # stored after the mail is sent, so that only a code that was sent counts
-    await request.app[DB].write(registration.store_code, policy, email, code, client.address, now)
+    await request.app[DB].write(store_code, policy.codes, FOR_REGISTRATION, email, code, client.address, now)
     message = said(request, "code_sent")
     return json_response(VerificationCodeSent(message=message, verification_required=True))
 
@@ -74,7 +72,7 @@ async def register(request: web.Request) -> web.Response:
     username, email = users.check_username(form.username), users.check_email(form.email)
     password, policy, client = check_rules(form.password), request.app[REGISTRATION], actor(request)
     policy.check_open()
-    if policy.mailer is not None and not (form.verification_code or "").strip():
+    if policy.needs_code and not (form.verification_code or "").strip():
         raise BadRequest("verification_code_required")
     throttle, limit = request.app[THROTTLE], registration.limit_of(client.address)
     throttle.check(limit)
@@ -110,31 +108,12 @@ async def admin_register(request: web.Request) -> web.Response:
         limits=form.limit_changes(),
         is_active=form.is_active is not False,
     )
-    account = await request.app[DB].write(_insert, acting, fields, request.app[CLOCK].now())
+    account = await request.app[DB].write(users.create, fields, acting, request.app[CLOCK].now())
     return json_response(UserSaved(message=said(request, "user_created"), user=User.of(*account)))
 
 
-def _insert(tx: Transaction, acting: Actor, fields: users.UserFields, now: int) -> users.Account:
-    account = users.insert(tx, fields, now)
-    user = account.user
-    audit.record(
-        tx,
-        acting,
-        "user.created",
-        now,
-        f"user {user.id}",
-        username=user.username,
-        role=user.role,
-        subscription_type=user.subscription_type,
-        usage_limit=account.limits.usage_limit,
-    )
-    return account
-
-
 async def verify(request: web.Request) -> web.Response:
-    account = await request.app[DB].read(users.find, request[CALLER].id)
-    if account is None:
-        raise Unauthorized("session_ended")
+    account = await request.app[DB].read(users.get_own, request[CALLER].id)
     return json_response(ValidToken(user=User.of(*account), message=said(request, "token_valid")))
 
 

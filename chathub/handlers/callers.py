@@ -22,8 +22,8 @@ def check_access(request: web.Request, caller: Caller, access: str) -> None:
         raise Forbidden("admin_required")
     if caller.token_id is None:
         return
-    # with an access token nobody administrates or makes access tokens; the metrics are only read
-    if access in ("admin", "session") or (access != "v1" and not caller.opens_api):
+    # with an access token nobody administrates or makes access tokens
+    if access in ("admin", "metrics", "session") or (access != "v1" and not caller.opens_api):
         raise Forbidden("token_scope_refused")
     if caller.networks and not is_in(address_of(request), caller.networks):
         raise Forbidden("token_network_refused")

@@ -17,7 +17,7 @@ async def confirm_password(request: web.Request, password: str) -> None:
         TooManyRequests: too many wrong guesses.
     """
     acting, now = actor(request), request.app[CLOCK].now()
-    user = (await request.app[DB].read(users.get, request[CALLER].id)).user
+    user = (await request.app[DB].read(users.get_own, request[CALLER].id)).user
     is_right = await request.app[THROTTLE].verify_once(
         (logins.confirmation_of(user.id),),
         request.app[PASSWORDS].slot(acting),

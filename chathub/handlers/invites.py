@@ -7,8 +7,6 @@ from chathub.app_keys import CLOCK, DB
 from chathub.handlers.http import actor, body, done, json_response, row_id, said
 from chathub.schemas.invites import Invite, InviteCreated, NewInvite
 
-_DAY = 86_400_000
-
 
 async def list_all(request: web.Request) -> web.Response:
     db = request.app[DB]
@@ -18,13 +16,7 @@ async def list_all(request: web.Request) -> web.Response:
 async def create(request: web.Request) -> web.Response:
     new, clock = await body(request, NewInvite), request.app[CLOCK]
     now = clock.now()
-    invite = invites.NewInvite(
-        note=(new.note or "").strip(),
-        subscription_type=new.subscription_type or "free",
-        max_uses=new.max_uses or 1,
-        expires_at=now + (new.expires_in_days or 7) * _DAY,
-    )
-    code = invites.new_code()
+    invite, code = invites.fields_of(new, now), invites.new_code()
     row = await request.app[DB].write(invites.insert, code, invite, actor(request), now, clock.certain())
     return json_response(
         InviteCreated(message=said(request, "invite_created"), code=code, data=Invite.of(row))

@@ -2,17 +2,16 @@
 
 import asyncio
 from html import escape
-from importlib import resources
 
 from aiohttp import web
 
-from chathub.app_keys import CONFIG, FRONTEND, POLICY
+from chathub.app_keys import FRONTEND, POLICY
 from chathub.frontend.files import FrontEnd
-from chathub.frontend.folder import INDEX, Index, OpenFile
+from chathub.frontend.folder import INDEX, WELCOME, Index, OpenFile
 from chathub.frontend.negotiation import accepts_html
 from chathub.frontend.paths import is_asset, is_reserved, names_in
 from chathub.frontend.policy import page_policy, still_policy
-from chathub.handlers.http import Handler, is_known
+from chathub.handlers.http import Handler, base_path_of, is_known
 from chathub.handlers.response_writer import send_pieces
 
 _READING = ("GET", "HEAD")
@@ -77,9 +76,8 @@ def _page(request: web.Request, index: Index) -> web.Response:
 
 
 async def _welcome(request: web.Request) -> web.Response:
-    file = resources.files("chathub.frontend").joinpath("welcome.html")
-    text = await asyncio.to_thread(file.read_text, "utf-8")
-    html = text.replace("{base}", escape(request.app[CONFIG].base_path))
+    text = await asyncio.to_thread(WELCOME.read_text, "utf-8")
+    html = text.replace("{base}", escape(base_path_of(request)))
     request[POLICY] = still_policy(html)
     headers = {"Cache-Control": "no-cache", "Vary": "Accept"}
     return web.Response(text=html, content_type="text/html", charset="utf-8", headers=headers)

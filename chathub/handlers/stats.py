@@ -32,7 +32,7 @@ async def show(request: web.Request) -> web.Response:
 def _collect(
     tx: Transaction, user_id: int, month: Month, language: Language, cached_weight: float
 ) -> stats.Stats:
-    user, limits = users.get(tx, user_id)
+    user, limits = users.get_own(tx, user_id)
     counts = tx.all(tx.q.conversations.count_for_user, user_id=user_id)[0]
     now = ledger.in_force(tx, month)
     ever, this_month = _totals(tx, user_id, "", _NEVER), _totals(tx, user_id, now.name, now.name)

@@ -5,12 +5,8 @@ from aiohttp import web
 from chathub.accounts import access_tokens
 from chathub.app_keys import CALLER, CLOCK, DB, LAST_USES, SESSIONS
 from chathub.billing import reports
-from chathub.errors import BadRequest
 from chathub.handlers.http import actor, body, done, json_response, row_id, said
-from chathub.schemas.problems import field_name
 from chathub.schemas.tokens import AccessToken, NewToken, TokenCreated
-
-_DAY = 86_400_000
 
 
 async def list_own(request: web.Request) -> web.Response:
@@ -23,7 +19,7 @@ async def list_own(request: web.Request) -> web.Response:
 
 async def create(request: web.Request) -> web.Response:
     new, now = await body(request, NewToken), request.app[CLOCK].now()
-    fields, token = _fields(new, now), access_tokens.new_token()
+    fields, token = access_tokens.fields_of(new, now), access_tokens.new_token()
     row, limits = await request.app[DB].write(
         access_tokens.insert, request[CALLER].id, token, fields, actor(request), now
     )
@@ -36,21 +32,3 @@ async def delete(request: web.Request) -> web.Response:
     work = request.app[DB].write(access_tokens.delete, token_id, caller.id, actor(request), now)
     await request.app[SESSIONS].ending(caller.id, work)
     return done(request, "access_token_deleted")
-
-
-def _fields(new: NewToken, now: int) -> access_tokens.NewToken:
-    """The fields of a new access token; ``now`` in milliseconds.
-
-    Raises:
-        BadRequest: the name is empty, or a network is invalid.
-    """
-    if not new.name.strip():
-        raise BadRequest("field_empty", where=field_name("name"))
-    return access_tokens.NewToken(
-        name=new.name.strip(),
-        opens_api=bool(new.opens_api),
-        allowed_models=new.allowed_models or [],
-        allowed_networks=access_tokens.check_networks(new.allowed_networks or []),
-        limits=new.limit_changes(),
-        expires_at=now + new.expires_in_days * _DAY if new.expires_in_days else None,
-    )

@@ -14,15 +14,15 @@ from chathub.database.rows.limits import AppliedLimits
 from chathub.database.rows.users import ListedUser
 from chathub.database.transaction import Transaction
 from chathub.errors import BadRequest
-from chathub.handlers import leaving
+from chathub.handlers import codes, leaving
 from chathub.handlers.confirmation import confirm_password
 from chathub.handlers.http import actor, body, client_info, json_response, query, row_id, said
 from chathub.running.registry import of_user
 from chathub.schemas.problems import field_name
 from chathub.schemas.users import (
-    PasswordChanged,
     PasswordReset,
     ProfileChange,
+    ProfileSaved,
     User,
     UserChange,
     UserDetails,
@@ -51,7 +51,7 @@ async def search(request: web.Request) -> web.Response:
 
 
 async def get(request: web.Request) -> web.Response:
-    return await _details(request, row_id(request, "user_id"))
+    return _details(request, await _get(request, row_id(request, "user_id")))
 
 
 async def update(request: web.Request) -> web.Response:
@@ -80,27 +80,43 @@ async def reset_password(request: web.Request) -> web.Response:
 
 
 async def show_profile(request: web.Request) -> web.Response:
-    return await _details(request, request[CALLER].id)
+    return _details(request, await request.app[DB].read(users.get_own, request[CALLER].id))
 
 
-async def _details(request: web.Request, user_id: int) -> web.Response:
-    user, weight = User.of(*await _get(request, user_id)), request.app[CONFIG].cached_weight
-    return json_response(UserDetails(user=user, cached_weight=weight))
+def _details(request: web.Request, account: users.Account) -> web.Response:
+    weight = request.app[CONFIG].cached_weight
+    return json_response(UserDetails(user=User.of(*account), cached_weight=weight))
 
 
 async def update_profile(request: web.Request) -> web.Response:
-    change = await body(request, ProfileChange)
-    if change.password:
+    change, user = await body(request, ProfileChange), (await _get(request, request[CALLER].id)).user
+    new_email = codes.email_to_confirm(request, user, change.email)
+    if change.password or new_email:
         if not change.current_password:
             raise BadRequest("current_password_required")
         await confirm_password(request, change.current_password)
-    account = await _apply(request, request[CALLER].id, await _checked(request, change))
-    if not change.password:
-        return json_response(UserSaved(message=said(request, "profile_updated"), user=User.of(*account)))
-    # the new password ended every session, that of this request too
-    token = await request.app[SESSIONS].start(account.user, client_info(request))
-    return json_response(
-        PasswordChanged(message=said(request, "password_changed"), user=User.of(*account), token=token)
+    changes = await _checked(request, change)
+    if new_email is None:
+        account = await _apply(request, user.id, changes)
+    else:
+        # before the other changes: if the mail is not sent, nothing is changed
+        code = await codes.send_email_code(request, user, new_email)
+        account = await _apply(request, user.id, structs.replace(changes, email=UNSET))
+        await codes.store_email_code(request, account.user, new_email, code)
+    return json_response(await _profile_saved(request, account, change, sent=new_email is not None))
+
+
+async def _profile_saved(
+    request: web.Request, account: users.Account, change: ProfileChange, *, sent: bool
+) -> ProfileSaved:
+    """The response to a change of the profile. ``sent``: a code was sent to the new mail address."""
+    token: str | UnsetType = UNSET
+    if change.password:
+        # it ended every session, that of this request too
+        token = await request.app[SESSIONS].start(account.user, client_info(request))
+    message = "email_code_sent" if sent else "password_changed" if change.password else "profile_updated"
+    return ProfileSaved(
+        message=said(request, message), user=User.of(*account), verification_required=sent, token=token
     )
 
 

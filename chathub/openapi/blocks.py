@@ -1,5 +1,6 @@
 """The description as headings, texts and tables, from the OpenAPI document: for people, in any form."""
 
+import json
 import re
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
@@ -38,7 +39,13 @@ class Table(NamedTuple):
     rows: Sequence[tuple[str, ...]]
 
 
-Block = Heading | Text | Table
+class Code(NamedTuple):
+    """Lines of JSON."""
+
+    text: str
+
+
+Block = Heading | Text | Table | Code
 
 
 def blocks_of(document: JsonObject) -> Iterator[Block]:
@@ -85,13 +92,16 @@ def _operation(operation: JsonObject) -> Iterator[Block]:
     if body := operation.get("requestBody"):
         needed = "" if body["required"] else "; it may be left out"
         yield Text(f"Body: {', or '.join(map(_content, body['content'].items()))}{needed}.")
-    answers = [(status, *_answer(answer)) for status, answer in operation["responses"].items()]
+        yield from (Code(_pretty(each["example"])) for each in body["content"].values() if "example" in each)
+    responses = operation["responses"]
+    shared = [status for status, answer in responses.items() if "$ref" in answer]
+    answers = [(status, *_answer(responses[status])) for status in responses if status not in shared]
     yield Table(("status", "body", "codes of its own"), answers)
+    if shared:
+        yield Text(f"[Shared errors](#shared-errors): {', '.join(shared)}.")
 
 
 def _answer(answer: JsonObject) -> tuple[str, str]:
-    if "$ref" in answer:
-        return f"[{answer['$ref'].rpartition('/')[2]}](#shared-errors)", ""
     if "x-codes" in answer:
         (schema,) = [content["schema"] for content in answer["content"].values()]
         return _kind(schema), _words(answer["x-codes"])
@@ -152,6 +162,12 @@ def _kind(schema: JsonObject) -> str:
     if "default" in schema:
         limits.append(f"default `{_json(schema['default'])}`")
     return ", ".join((kind, *limits))
+
+
+def _pretty(example: JsonObject) -> str:
+    """On one line where it is short."""
+    line = json.dumps(example, ensure_ascii=False)
+    return line if len(line) <= 80 else json.dumps(example, ensure_ascii=False, indent=2)
 
 
 def _json(value: Any) -> str:

@@ -7,6 +7,7 @@ from typing import Any
 from chathub.openapi import errors, prose
 from chathub.openapi.bodies.errors import AnthropicError, OpenAIError
 from chathub.openapi.components import Components
+from chathub.openapi.examples import EXAMPLES
 from chathub.openapi.fields import description_of
 from chathub.openapi.operation import EVENTS, FORM, JSON, Content, Header, Operation
 from chathub.openapi.operations import OPERATIONS, SECTIONS
@@ -138,7 +139,8 @@ class _Builder:
     def _request_body(self, told: Operation) -> JsonObject:
         content: JsonObject = {}
         if told.body is not None:
-            content[JSON] = {"schema": self._requests.schema_of(told.body)}
+            example = {"example": EXAMPLES[told.id]} if told.id in EXAMPLES else {}
+            content[JSON] = {"schema": self._requests.schema_of(told.body), **example}
         if told.form:
             content[FORM] = {"schema": {"type": "object", "description": told.form}}
         if not content:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from chathub.openapi.blocks import Heading, Table, Text, blocks_of
+from chathub.openapi.blocks import Block, Code, Heading, Text, blocks_of
 from chathub.schemas.json import JsonObject
 
 _BEGINNING = """\
@@ -28,11 +28,13 @@ def markdown_of(document: JsonObject) -> str:
     return "\n".join(lines).rstrip() + "\n"
 
 
-def _lines(block: Heading | Text | Table) -> Iterator[str]:
+def _lines(block: Block) -> Iterator[str]:
     if isinstance(block, Heading):
         yield f"{'#' * block.level} {block.text}\n"
     elif isinstance(block, Text):
         yield f"{block.text}\n"
+    elif isinstance(block, Code):
+        yield f"```json\n{block.text}\n```\n"
     else:
         yield _row(block.head)
         yield _row(("---",) * len(block.head))

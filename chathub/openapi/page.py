@@ -4,7 +4,7 @@ import html
 import re
 from collections.abc import Iterator
 
-from chathub.openapi.blocks import Heading, Table, Text, blocks_of, operations_of
+from chathub.openapi.blocks import Block, Code, Heading, Text, blocks_of, operations_of
 from chathub.schemas.json import JsonObject
 
 _STYLE = """
@@ -14,18 +14,21 @@ body { margin: 0; font: 16px/1.5 system-ui, sans-serif; }
 nav { padding: 1rem; border-bottom: 1px solid var(--line); font-size: .875rem; }
 nav ul { margin: .25rem 0; padding-left: 1rem; list-style: none; }
 nav summary { cursor: pointer; padding: .125rem 0; }
-main { padding: 0 1rem 4rem; overflow-wrap: anywhere; }
+main { padding: 0 1rem 4rem; }
 h1 { margin: 0; font-size: 1.25rem; }
 h2 { margin: 3rem 0 .5rem; padding-top: .5rem; border-top: 2px solid var(--line); }
 h3 { margin: 2.5rem 0 .5rem; font: 600 1rem/1.4 ui-monospace, monospace; }
-p { max-width: 46rem; }
+p { max-width: 46rem; overflow-wrap: anywhere; }
+h2, h3, summary { overflow-wrap: anywhere; }
 h2 a, h3 a { color: inherit; text-decoration: none; }
 code { padding: .1em .25em; border-radius: 3px; background: var(--soft); }
-code { font: .875em ui-monospace, monospace; }
+code, pre { font: .875em ui-monospace, monospace; }
+pre { padding: .75rem; background: var(--soft); overflow-x: auto; }
 div { overflow-x: auto; margin: .75rem 0; }
 table { border-collapse: collapse; font-size: .875rem; min-width: 30rem; }
 th, td { padding: .375rem .75rem; border: 1px solid var(--line); text-align: left; vertical-align: top; }
 th { background: var(--soft); }
+td:first-child { white-space: nowrap; }
 @media (min-width: 60rem) {
   body { display: grid; grid-template-columns: 20rem minmax(0, 1fr); }
   nav { position: sticky; top: 0; height: 100vh; overflow-y: auto; }
@@ -80,12 +83,14 @@ def _link(heading: Heading, text: str) -> str:
     return f'<li><a href="#{html.escape(heading.anchor)}">{html.escape(text)}</a></li>\n'
 
 
-def _element(block: Heading | Text | Table) -> str:
+def _element(block: Block) -> str:
     if isinstance(block, Heading):
         tag, anchor, text = f"h{block.level}", html.escape(block.anchor), html.escape(block.text)
         return f'<{tag} id="{anchor}"><a href="#{anchor}">{text}</a></{tag}>'
     if isinstance(block, Text):
         return f"<p>{_inline(block.text)}</p>"
+    if isinstance(block, Code):
+        return f"<pre>{html.escape(block.text)}</pre>"
     rows = [_row("th", block.head), *(_row("td", row) for row in block.rows)]
     # wide tables scroll by themselves
     return "<div><table>\n" + "\n".join(rows) + "\n</table></div>"

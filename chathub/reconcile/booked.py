@@ -51,7 +51,7 @@ def read_books(tx: Transaction, providers: Iterable[str], first: date, last: dat
     """The ledger from one day to another.
 
     Raises:
-        StartError: there is no provider of such a name.
+        StartError: there is no provider of such a name, or rows of this time are not in the ledger any more.
     """
     known = [row.slug for row in tx.all(tx.q.providers.list_all)]
     called = {row.model_name: row.upstream_name for row in tx.all(tx.q.models.list_all) if row.upstream_name}
@@ -77,10 +77,22 @@ def _sums(tx: Transaction, provider: str, first: date, last: date, zone: tzinfo)
     # the sums have days of the configured time zone, which is a day off at most
     days = {"since": (first - _DAY).isoformat(), "until": (last + _DAY).isoformat()}
     (span,) = tx.all(tx.q.usage.get_span_of_provider, provider=provider, **days)
+    _check_kept(tx, provider, first, last)
     times = {"since": _begin(first, zone), "until": _begin(last + _DAY, zone)}
     yield from tx.all(
         tx.q.ledger.sum_by_quarter_hour, provider=provider, first=span.first, last=span.last, **times
     )
+
+
+def _check_kept(tx: Transaction, provider: str, first: date, last: date) -> None:
+    days = {"since": first.isoformat(), "until": last.isoformat()}
+    (span,) = tx.all(tx.q.usage.get_span_of_provider, provider=provider, **days)
+    exported = tx.one(tx.q.old_rows.get_exported, name="ledger")
+    if exported is not None and 0 < span.first <= exported.last_id:
+        raise StartError(
+            "rows of the ledger of these days went to a file (CHATHUB_LEDGER_DAYS): compare later days with "
+            "--since"
+        )
 
 
 def _begin(day: date, zone: tzinfo) -> int:

@@ -79,6 +79,10 @@ class Registry:
         """The replies and gateway requests that run."""
         return len(self._runs)
 
+    def user_ids(self) -> set[int]:
+        """The users for whom something runs or is being begun."""
+        return {run.user_id for run in self._runs} | set(self._beginning.values())
+
     def check_open(self) -> None:
         """Check that something new may begin.
 

@@ -8,6 +8,8 @@ from chathub.schemas.decode import Request
 from chathub.schemas.success import Success
 from chathub.schemas.users import Email, Password, User, Username
 
+Code = Annotated[str, Meta(max_length=100)]
+
 
 class Login(Request):
     """POST /api/auth/login."""
@@ -28,8 +30,29 @@ class Registration(Request):
     username: Username
     email: Email
     password: Password
-    verification_code: Annotated[str, Meta(max_length=100)] | None = None
-    invite_code: Annotated[str, Meta(max_length=100)] | None = None
+    verification_code: Code | None = None
+    invite_code: Code | None = None
+
+
+class PasswordResetRequest(Request):
+    """POST /api/auth/password-reset."""
+
+    email: Email
+
+
+class PasswordResetConfirmation(Request):
+    """POST /api/auth/password-reset/confirm: the code that was sent by mail, and the new password."""
+
+    email: Email
+    code: Code
+    password: Password
+
+
+class EmailConfirmation(Request):
+    """POST /api/auth/email/confirm: the code that was sent to the new address."""
+
+    email: Email
+    code: Code
 
 
 class LoggedIn(Success, kw_only=True):

@@ -78,10 +78,16 @@ def decode_query(query: Mapping[str, str], kind: type[T]) -> T:
     Raises:
         BadRequest: a parameter does not fit; the reason names it.
     """
+    present = {name: text for name, text in query.items() if text != ""}
     try:
-        return msgspec.convert({k: v for k, v in query.items() if v != ""}, kind, strict=False)
+        value = msgspec.convert(present, kind, strict=False)
     except msgspec.ValidationError as error:
         raise BadRequest.of(problem_of(error, kind, noun="parameter").reason) from None
+    for name in present:
+        # the word null, which msgspec takes for no value
+        if getattr(value, name, name) is None:
+            raise BadRequest("field_invalid", where=field_name(name, "parameter"))
+    return value
 
 
 def given(body: msgspec.Struct) -> JsonObject:

@@ -58,7 +58,8 @@ class UserRemoval(Request):
 
 
 class ProfileChange(Request):
-    """PUT /api/users/profile: a new password needs the current one."""
+    """PUT /api/users/profile: a new password needs the current one, and so does a new mail address that is to
+    be confirmed."""
 
     username: Username | UnsetType = UNSET
     email: Email | UnsetType = UNSET
@@ -130,10 +131,13 @@ class UserSaved(Success, kw_only=True):
     user: User
 
 
-class PasswordChanged(UserSaved, kw_only=True):
-    """What PUT /api/users/profile gives when it set a password: the session token of a new session."""
+class ProfileSaved(UserSaved, kw_only=True):
+    """What PUT /api/users/profile gives. ``verification_required``: a code was sent to the new mail address,
+    which counts when it is entered. ``token`` is the session token of a new session after a password was
+    set."""
 
-    token: str
+    verification_required: bool
+    token: str | UnsetType = UNSET
 
 
 class PasswordReset(Success, kw_only=True):

@@ -7,8 +7,8 @@ SENTENCES = {
     "account_disabled": ("账号已被禁用", "The account is disabled"),
     "admin_required": ("需要管理员权限", "Only an administrator may do this"),
     "current_password_required": (
-        "修改密码需要提供当前密码 current_password",
-        "A new password needs the current one in current_password",
+        "此修改需要提供当前密码 current_password",
+        "This change needs the current password in current_password",
     ),
     "current_password_wrong": ("当前密码不正确", "The current password is wrong"),
     "demo_token_disabled": (
@@ -25,6 +25,10 @@ SENTENCES = {
         "The last administrator cannot leave, be disabled or lose the role",
     ),
     "login_required": ("请先登录", "Please log in first"),
+    "mail_not_configured": (
+        "服务器未配置邮件服务，请联系管理员",
+        "This server sends no mail, please ask the administrator",
+    ),
     "mail_not_sent": (
         "邮件发送失败，请检查邮箱地址或稍后重试",
         "The mail could not be sent, please check the address or try again later",

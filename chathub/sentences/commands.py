@@ -49,6 +49,23 @@ SENTENCES = {
         "下载源上的 {title} 大小不符，没有下载；请换一个下载源",
         "{title} has another size at the source and was not downloaded; try another source",
     ),
+    "email_changed_subject": ("ChatHub 邮箱已修改", "ChatHub: your e-mail address was changed"),
+    "email_changed_text": (
+        "您的 ChatHub 账号 {username} 的邮箱已改为另一个地址，关于此账号的邮件不再发送到这里。\n\n"
+        "如果不是您本人所改，请立即联系管理员。\n",
+        "Your account {username} at ChatHub has another e-mail address now, and mails about it no longer "
+        "come here.\n\n"
+        "If you have not changed it, please tell the administrator at once.\n",
+    ),
+    "email_mail_subject": ("ChatHub 新邮箱验证码", "ChatHub: your code for a new e-mail address"),
+    "email_mail_text": (
+        "ChatHub 账号 {username} 要改用这个邮箱，验证码是：{code}\n\n{minutes} 分钟内有效，只能使用一次。\n\n"
+        "如果不是您本人在修改，请忽略这封邮件，并且不要把验证码告诉任何人：不填写验证码，什么都不会改变。\n",
+        "The account {username} at ChatHub is to have this e-mail address. The code: {code}\n\n"
+        "It is valid for {minutes} minutes, and can be used once.\n\n"
+        "If you have not asked for this, please ignore this mail and give the code to nobody: without it "
+        "nothing changes.\n",
+    ),
     "hub_address_invalid": (
         "HF_ENDPOINT 必须以 http:// 或 https:// 开头",
         "HF_ENDPOINT must begin with http:// or https://",
@@ -57,6 +74,15 @@ SENTENCES = {
     "pip_missing": (
         "下载需要 pip，而此 Python 环境没有；请先运行 python -m ensurepip",
         "The download needs pip, which this Python does not have; run python -m ensurepip first",
+    ),
+    "reset_mail_subject": ("ChatHub 重置密码验证码", "ChatHub: your code for a new password"),
+    "reset_mail_text": (
+        "ChatHub 账号 {username} 要重置密码，验证码是：{code}\n\n{minutes} 分钟内有效，只能使用一次。\n\n"
+        "如果不是您本人在重置，请忽略这封邮件，并且不要把验证码告诉任何人：您的密码没有改变。\n",
+        "Somebody has forgotten the password of the account {username} at ChatHub. The code: {code}\n\n"
+        "It is valid for {minutes} minutes, and can be used once.\n\n"
+        "If it was not you, please ignore this mail and give the code to nobody: your password has not "
+        "changed.\n",
     ),
     "unknown_local_model": (
         "未知的本地模型“{name}”，可用：{names:list}，或一个 GGUF 文件的路径",

@@ -26,6 +26,11 @@ SENTENCES = {
     "conversation_removed": ("对话删除成功", "The conversation was deleted"),
     "conversation_updated": ("对话更新成功", "The conversation was changed"),
     "conversations_removed": ("已删除 {count} 个对话", "Conversations that were deleted: {count}"),
+    "email_changed": ("邮箱修改成功", "The e-mail address was changed"),
+    "email_code_sent": (
+        "验证码已发送到新邮箱，填写之前仍使用原邮箱",
+        "A code was sent to the new e-mail address, which counts when the code is entered",
+    ),
     "health_damaged": (
         "数据库已损坏，部分内容无法读写",
         "The database is damaged, and parts of it cannot be used",
@@ -78,6 +83,10 @@ SENTENCES = {
     "provider_restored": ("提供商已恢复", "The provider was restored"),
     "provider_updated": ("提供商更新成功", "The provider was changed"),
     "registered": ("注册成功", "Registered"),
+    "reset_code_sent": (
+        "如果有使用此邮箱的账号，验证码已发送，请查收邮件",
+        "If an account has this e-mail address, a code was sent to it, please look at your mail",
+    ),
     "session_closed": ("该登录已退出", "The session was ended"),
     "sessions_closed": ("已退出全部 {count} 个登录", "All sessions were ended: {count}"),
     "subscription_updated": ("订阅更新成功", "The subscription was changed"),

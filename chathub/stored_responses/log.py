@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from msgspec import Raw
 
+from chathub.accounts import users
 from chathub.billing import budgets
 from chathub.database.rows.responses import StoredResponse
 from chathub.database.transaction import Transaction
@@ -59,12 +60,13 @@ def begin(tx: Transaction, new: NewResponse, batch: Batch | None) -> int:
         StorageFull: the user stores as much as it may, or would with this input.
         RepeatedRequest, Conflict: as for ``check_repeated``.
         BadRequest: what it continues was deleted meanwhile.
+        Unauthorized: the account was removed meanwhile.
     """
     name, digest = new.key or (None, None)
     if new.key is not None:
         repeats.check_repeated(tx, new.user_id, new.key, new.now)
         tx.run(tx.q.responses.forget_key, user_id=new.user_id, name=name)
-    budgets.check_storage(budgets.get_limits(tx, new.user_id))
+    budgets.check_storage(users.get_own(tx, new.user_id).limits)
     previous = new.previous
     if previous is not None and tx.one(tx.q.responses.get, response_id=previous.id) is None:
         raise unknown_previous(previous.public_id)

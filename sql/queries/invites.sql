@@ -1,7 +1,7 @@
 -- name: list_all
-SELECT invites.id, hint, note, invites.subscription_type, max_uses, uses, username AS created_by, expires_at,
+SELECT invites.id, hint, note, invites.subscription_type, max_uses, uses, coalesce(username, '(operator)') AS created_by, expires_at,
     invites.created_at
-FROM invites JOIN users ON users.id = created_by ORDER BY invites.id DESC
+FROM invites LEFT JOIN users ON users.id = created_by ORDER BY invites.id DESC
 
 -- name: count_all
 SELECT count(*) AS count FROM invites
@@ -10,7 +10,7 @@ SELECT count(*) AS count FROM invites
 INSERT INTO invites (digest, hint, note, subscription_type, max_uses, created_by, expires_at, created_at)
 VALUES (:digest, :hint, :note, :subscription_type, :max_uses, :created_by, :expires_at, :now)
 RETURNING id, hint, note, subscription_type, max_uses, uses,
-    (SELECT username FROM users WHERE users.id = created_by) AS created_by, expires_at, created_at
+    coalesce((SELECT username FROM users WHERE users.id = created_by), '(operator)') AS created_by, expires_at, created_at
 
 -- name: use
 -- no row: there is no such code, or it is used up or expired

@@ -21,6 +21,9 @@ FROM ledger WHERE id > :after AND id <= :last ORDER BY id LIMIT :most
 INSERT INTO exported_rows (name, last_id) VALUES (:name, :last_id)
 ON CONFLICT (name) DO UPDATE SET last_id = max(last_id, excluded.last_id)
 
+-- name: get_exported
+SELECT last_id FROM exported_rows WHERE name = :name
+
 -- name: delete_audit
 -- some of those that were exported
 DELETE FROM audit WHERE id IN (

@@ -9,6 +9,12 @@ SELECT id, username, email, role, subscription_type, is_active, created_at, upda
     password_is_default, token_version
 FROM users WHERE username_key = :username_key
 
+-- name: get_by_email
+-- the same by the mail address in comparable form
+SELECT id, username, email, role, subscription_type, is_active, created_at, updated_at, password_hash,
+    password_is_default, token_version
+FROM users WHERE email_key = :email_key AND left_at IS NULL
+
 -- name: get_demo
 -- the user of demo-token; never an administrator, even if that account became one
 SELECT id, username, role FROM users WHERE username_key = 'demo' AND is_active AND role = 'user'
@@ -47,6 +53,15 @@ UPDATE users SET username = 'deleted-' || id, username_key = ' deleted-' || id, 
     subscription_type = 'free', is_active = 0, token_version = token_version + 1, left_at = :now,
     updated_at = CASE WHEN updated_at > :now THEN updated_at ELSE :now END
 WHERE id = :user_id
+
+-- name: list_disabled
+-- of some users; :user_ids is a JSON list
+SELECT id FROM users WHERE id IN (SELECT value FROM json_each(:user_ids)) AND NOT is_active
+
+-- name: list_all
+SELECT id, username, email, role, subscription_type, is_active, created_at, updated_at, password_hash,
+    password_is_default, token_version
+FROM users WHERE left_at IS NULL ORDER BY id
 
 -- name: search
 -- one page; :term is a LIKE pattern whose % and _ are escaped

@@ -7,6 +7,7 @@ import email.policy
 import ipaddress
 import ssl
 import warnings
+from dataclasses import replace
 from email.message import EmailMessage
 from pathlib import Path
 from typing import Any, Self
@@ -16,6 +17,9 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
+
+from chathub.config import Config
+from chathub.config_values import SmtpServer, TrustedProxies
 
 
 class MailServer:
@@ -33,6 +37,7 @@ class MailServer:
         self.encrypted: list[bool] = []
         self.refuse = ""
         self.stall: asyncio.Event | None = None
+        self.rcpts = 0
         self.left = asyncio.Event()
         self._tls = tls
         self._options = options
@@ -58,6 +63,7 @@ class MailServer:
     ) -> str:
         if self.refuse:
             return self.refuse
+        self.rcpts += 1
         envelope.rcpt_tos.append(address)
         return "250 OK"
 
@@ -95,6 +101,13 @@ class _Protocol(SMTP):
     def connection_lost(self, error: Exception | None) -> None:
         super().connection_lost(error)
         self._owner.left.set()
+
+
+def with_mail(config: Config, port: int, tls: bool = False, **login: str) -> Config:
+    """A configuration with a mail server on loopback, behind a proxy."""
+    smtp = SmtpServer("127.0.0.1", port, tls, **login)
+    proxies = TrustedProxies((ipaddress.ip_network("127.0.0.0/8"),))
+    return replace(config, smtp=smtp, mail_from="hub@example.org", trusted_proxies=proxies)
 
 
 def certificate(folder: Path) -> tuple[Path, ssl.SSLContext]:

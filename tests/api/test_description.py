@@ -12,6 +12,7 @@ from aiohttp.test_utils import TestClient
 
 from chathub.openapi import fields
 from chathub.openapi.document import build
+from chathub.openapi.examples import EXAMPLES
 from chathub.openapi.files import written
 from chathub.openapi.operations import OPERATIONS, SECTIONS
 from chathub.routes import ROUTES
@@ -99,6 +100,17 @@ def test_no_description_is_of_a_field_that_is_gone(document: JsonObject) -> None
     for name in of_one:
         kind, field = name.split(".")
         assert (kind, field) in there or kind in queries or kind == "path", name
+
+
+def test_examples_are_what_the_operation_takes(document: JsonObject) -> None:
+    schemas = {"components": {"schemas": document["components"]["schemas"]}}
+    shown = set()
+    for operation in operations(document):
+        told = operation.get("requestBody", {}).get("content", {}).get("application/json", {})
+        if "example" in told:
+            jsonschema_rs.validate({**told["schema"], **schemas}, told["example"])
+            shown.add(operation["operationId"])
+    assert shown == set(EXAMPLES)
 
 
 async def test_description_and_page_are_public_and_cached(client: TestClient) -> None:

@@ -3,14 +3,12 @@
 import asyncio
 import contextlib
 import hmac
-import ipaddress
 import json
 import logging
 import re
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,12 +19,11 @@ from aiohttp.test_utils import TestClient
 from conftest import Connect
 from hypothesis import given
 from hypothesis import strategies as st
-from smtp import MailServer, certificate
+from smtp import MailServer, certificate, with_mail
 
 from chathub import mail
 from chathub.accounts.users import check_email
 from chathub.config import Config
-from chathub.config_values import SmtpServer, TrustedProxies
 from chathub.errors import BadRequest
 from chathub.security.vault import derive
 
@@ -52,9 +49,7 @@ def mailing(config: Config) -> Callable[..., Config]:
     """A configuration with a mail server on loopback, behind a proxy."""
 
     def configure(port: int, tls: bool = False, **login: str) -> Config:
-        smtp = SmtpServer("127.0.0.1", port, tls, **login)
-        proxies = TrustedProxies((ipaddress.ip_network("127.0.0.0/8"),))
-        return replace(config, smtp=smtp, mail_from="hub@example.org", trusted_proxies=proxies)
+        return with_mail(config, port, tls, **login)
 
     return configure
 

@@ -118,6 +118,10 @@ async def test_nothing_in_the_file_tells_of_a_user_who_left_but_sums_stay(
     listed = await (await client.get(f"/api/users?search={CANARY}", headers=admin)).json()
     assert listed["users"] == []
     await until_removed(config.database)
+    log = config.database.with_name(config.database.name + "-wal")
+    async with asyncio.timeout(30):
+        while CANARY.encode() in log.read_bytes():
+            await asyncio.sleep(0.05)
     assert places(config.database, CANARY) == []
     for table in PACKED:
         assert read(config.database, f"SELECT 1 FROM {table}") == []
@@ -326,3 +330,53 @@ async def test_all_conversations_are_deleted_in_one_request_also_those_that_run(
         while read(config.database, "SELECT 1 FROM conversations WHERE public_id <> 'other'"):
             await asyncio.sleep(0.05)
     assert len(await messages_of(client, admin, "other")) == 2
+
+
+async def test_whatever_a_user_does_while_it_is_removed_leaves_nothing(
+    client: TestClient, admin: Headers, config: Config
+) -> None:
+    user_id = await register(client, admin, "leaver")
+    user = await sign_in(client, "leaver", PASSWORD)
+    made = await client.post("/api/tokens", json={"name": "t"}, headers=user)
+    program = {"Authorization": f"Bearer {(await made.json())['token']}"}
+    key = {"model_provider": "openai", "api_key": "sk-0123456789abcdef"}
+    turn = {"message": CANARY, "model": "test-model"}
+    kept = {"model": "test-model", "input": CANARY, "store": True}
+    acts: list[tuple[str, str, dict[str, Any], Headers]] = [
+        ("POST", "/api/chat/stream", turn | {"conversation_id": "same"}, user),
+        ("POST", "/api/chat", turn, user),
+        ("POST", "/v1/responses", kept, program),
+        ("POST", "/v1/responses", kept | {"background": True}, program),
+        ("PUT", "/api/conversations/same", {"title": CANARY}, user),
+        ("POST", "/api/tokens", {"name": CANARY}, user),
+        ("POST", "/api/apikeys", key, user),
+        ("PUT", "/api/users/profile", {"username": f"{CANARY}-new"}, user),
+        ("POST", "/api/auth/login", {"username": "leaver", "password": PASSWORD}, {}),
+        ("POST", "/api/auth/login", {"username": f"{CANARY}-new", "password": "wrong-one"}, {}),
+    ]
+    statuses = set()
+
+    async def repeat(method: str, path: str, body: dict[str, Any], headers: Headers) -> None:
+        for _ in range(60):
+            async with client.request(method, path, json=body, headers=headers) as response:
+                statuses.add(response.status)
+                with contextlib.suppress(ClientPayloadError):
+                    await response.read()
+                if response.status == 401 and path != "/api/auth/login":
+                    return
+
+    tasks = [asyncio.create_task(repeat(*act)) for act in acts]
+    async with asyncio.timeout(30):
+        while len(read(config.database, "SELECT 1 FROM messages")) < 10:
+            await asyncio.sleep(0.01)
+    await done(await client.delete(f"/api/users/{user_id}?purge=true", headers=admin))
+    await asyncio.gather(*tasks)
+    assert 500 not in statuses and 401 in statuses
+    await until_removed(config.database)
+    assert places(config.database, CANARY) == []
+    with closing(sqlite3.connect(config.database)) as connection:
+        for (table,) in connection.execute("SELECT name FROM sqlite_schema WHERE type = 'table'").fetchall():
+            columns = {row[1] for row in connection.execute(f"PRAGMA table_info({table})")}
+            if "user_id" in columns and table not in ("ledger", "usage_sums_by_day", "usage_sums_by_month"):
+                count = connection.execute(f"SELECT count(*) FROM {table} WHERE user_id = ?", (user_id,))
+                assert count.fetchone() == (0,), table

@@ -36,6 +36,7 @@ const show = async () => {
 }
 show()
 """
+_CHUNK = b"export default 1\n"
 _REPLY = """<img id="ours" src="/favicon.svg" onload="window.stolen = 'by a handler'">
 <img id="theirs" src="http://localhost:9/?secret" onerror="window.stolen = 'by an error'">
 <svg onload="window.stolen = 'by a drawing'"></svg>
@@ -54,8 +55,9 @@ def write_build(folder: Path, title: str = "first", script: str = SCRIPT) -> Pat
         "site.webmanifest": b"{}",
         script: _SCRIPT.encode(),
         f"{script}.gz": gzip.compress(_SCRIPT.encode()),
-        f"{script}.br": BROTLI,
-        CHUNK: b"export default 1\n",
+        CHUNK: _CHUNK,
+        f"{CHUNK}.gz": gzip.compress(_CHUNK),
+        f"{CHUNK}.br": BROTLI,
         STYLE: b"h1 { margin: 0 }\n",
         LARGE: b"// 300 KB\n" * 30_000,
     }

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from chathub.frontend.negotiation import accepts_html, best_codings
 from chathub.frontend.paths import is_asset, is_hashed, is_reserved, media_type, names_in
-from chathub.frontend.policy import page_policy, script_addresses
+from chathub.frontend.policy import handlers_in, page_policy, script_addresses
 
 HASHED = [
     "index-CkXG6ZsP.js",  # Vite 5
@@ -92,6 +92,7 @@ def test_first_segments_of_the_api_are_reserved_however_written(path: str) -> No
         "/.env",
         "/assets/.git/config",
         "/a%ff",
+        "/a\udcff",
         "/" + "a" * 256,
         "/" + "a/" * 600,
         "a",
@@ -163,7 +164,9 @@ def test_any_header_is_read_without_an_error(header: str) -> None:
 
 def test_policy_allows_inline_scripts_of_the_page_and_handlers_of_its_scripts() -> None:
     html = '<script src="/a-1.js"></script><script>\r\nx()\r</script>'
-    policy = page_policy(html, ['`<b onclick="copy(this)">${x}</b>`', '"<i onclick=\\"copy(this)\\">"'])
+    policy = page_policy(
+        html, handlers_in('`<b onclick="copy(this)">${x}</b>`, "<i onclick=\\"copy(this)\\">"')
+    )
     # sha256 of "\nx()\n", and of "copy(this)"
     assert "'sha256-F4wm3/HuV6MrPWziU0ZEzTNInvfl5dk7Nc+6nvtdZFo='" in policy
     assert policy.count("sha256-") == 2 and "'unsafe-hashes'" in policy
@@ -172,7 +175,8 @@ def test_policy_allows_inline_scripts_of_the_page_and_handlers_of_its_scripts() 
 
 
 def test_handler_with_a_part_put_in_later_is_not_allowed() -> None:
-    assert "sha256" not in page_policy(scripts=['`<b onclick="go(${x})">`'])
+    assert handlers_in('`<b onclick="go(${x})"><i moon="rise()">`') == set()
+    assert "sha256" not in page_policy()
 
 
 def test_scripts_of_a_page_are_found() -> None:

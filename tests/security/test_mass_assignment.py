@@ -97,6 +97,10 @@ STEPS: list[Step] = [
 ]
 # these read a body and change nothing, or contact a provider that does not exist
 WITHOUT_STEP = {
+    # this server sends no mail
+    ("POST", "/api/auth/password-reset"),
+    ("POST", "/api/auth/password-reset/confirm"),
+    ("POST", "/api/auth/email/confirm"),
     ("POST", "/api/chat/stop"),
     ("POST", "/v1/embeddings"),
     ("POST", "/v1/responses/{response_id}/cancel"),

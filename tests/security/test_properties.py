@@ -319,7 +319,9 @@ async def check(lab: Lab, route: Route, request: dict[str, Any]) -> int:
             if line.startswith("data: {"):
                 json.loads(line[6:])
         return answer.status
-    if answer.status == 200 and (route.path.startswith("/api/files/") or answer.content_type == "text/csv"):
+    if answer.status == 200 and (
+        route.path.startswith("/api/files/") or answer.content_type in ("text/csv", "application/zip")
+    ):
         return answer.status
     assert answer.headers["Content-Type"] == "application/json; charset=utf-8", told
     said = msgspec.json.decode(body)

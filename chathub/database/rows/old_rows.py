@@ -63,11 +63,16 @@ class OldLedgerEntry(Row, frozen=True):
     http_status: int
 
 
+class LastExported(Row, frozen=True):
+    last_id: int
+
+
 class OldRows(Statements):
     list_audit_moments: Select[Moment]
     list_ledger_moments: Select[Moment]
     list_audit: Select[OldAuditEntry]
     list_ledger: Select[OldLedgerEntry]
     mark_exported: Command
+    get_exported: Select[LastExported]
     delete_audit: Command
     delete_ledger: Command

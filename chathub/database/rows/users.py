@@ -49,6 +49,7 @@ class UserCount(Row, frozen=True):
 class Users(Statements):
     get_by_id: Select[User]
     get_for_login: Select[User]
+    get_by_email: Select[User]
     get_demo: Select[DemoUser]
     find_any: Select[UserId]
     list_with_default_password: Select[Username]
@@ -57,5 +58,7 @@ class Users(Statements):
     insert: Select[UserId]
     update: Command
     leave: Command
+    list_disabled: Select[UserId]
+    list_all: Select[User]
     search: Select[ListedUser]
     count_search: Select[UserCount]

@@ -11,5 +11,6 @@ class VerificationCodes(Statements):
     put: Command
     list_valid: Select[VerificationCode]
     count_wrong_try: Command
+    use: Command
     delete: Command
     delete_expired: Command

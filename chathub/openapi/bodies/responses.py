@@ -48,10 +48,10 @@ class ResponseDeleted(Open):
 
 
 class InputItems(Open):
-    """A page of the items of a stored response's input."""
+    """A page of the items of a stored response's input, as the client sent them."""
 
     object: Literal["list"]
-    data: list[JsonObject]
+    data: list[Any]
     first_id: str | None
     last_id: str | None
     has_more: bool

@@ -1,6 +1,6 @@
 """Section 4: login, registration, sessions and invite codes."""
 
-from chathub.handlers import auth, invites, sessions
+from chathub.handlers import auth, codes, invites, sessions
 from chathub.openapi.operation import Operation, Operations, json
 from chathub.schemas import auth as schemas
 from chathub.schemas import invites as invite_schemas
@@ -52,6 +52,39 @@ OPERATIONS: Operations = {
             400: f"{FIELDS} verification_code_required verification_code_wrong invite_required "
             "invite_invalid",
             403: "registration_closed",
+            429: _ATTEMPTS,
+        },
+    ),
+    codes.request_password_reset: Operation(
+        id="requestPasswordReset",
+        summary="Mail a code that allows a new password",
+        description="Eight characters, valid for 30 minutes and for five tries. The response is the same "
+        "whether the address has an account or not.",
+        body=schemas.PasswordResetRequest,
+        answers=[json(Success)],
+        errors={400: "email_invalid mail_not_configured", 429: _ATTEMPTS},
+    ),
+    codes.reset_password: Operation(
+        id="confirmPasswordReset",
+        summary="Set a new password with the code of a mail",
+        description="It ends all tokens of the user.",
+        body=schemas.PasswordResetConfirmation,
+        answers=[json(Success)],
+        errors={
+            400: "email_invalid mail_not_configured password_too_long password_has_nul "
+            "verification_code_wrong",
+            429: _ATTEMPTS,
+        },
+    ),
+    codes.confirm_email: Operation(
+        id="confirmEmail",
+        summary="Let a new mail address count, with the code that was sent to it",
+        description="The old address gets a notice.",
+        body=schemas.EmailConfirmation,
+        answers=[json(UserSaved)],
+        errors={
+            400: "email_invalid mail_not_configured verification_code_wrong",
+            409: "email_taken",
             429: _ATTEMPTS,
         },
     ),

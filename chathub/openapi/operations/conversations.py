@@ -3,6 +3,7 @@
 from chathub.handlers import conversations, messages
 from chathub.openapi.operation import Header, Operation, Operations, events, json
 from chathub.openapi.operations.chat import CHAT_EVENT, KEY, REFUSED, TEXTS
+from chathub.openapi.operations.users import PASSWORD
 from chathub.schemas import conversations as schemas
 from chathub.schemas.chats import EditMessage, Regenerate
 from chathub.schemas.replies import MessagesDeleted
@@ -42,6 +43,15 @@ OPERATIONS: Operations = {
             404: "conversation_not_found message_not_found",
         },
     ),
+    conversations.delete_all: Operation(
+        id="deleteAllConversations",
+        summary="Delete all of the caller's conversations for good",
+        description="With the password again. Replies in them are stopped first; a conversation that begins "
+        "meanwhile may stay.",
+        body=Confirmation,
+        answers=[json(Success)],
+        errors={**PASSWORD, 409: "reply_in_progress"},
+    ),
     conversations.delete: Operation(
         id="deleteConversation",
         summary="Delete a conversation for good",
@@ -49,14 +59,6 @@ OPERATIONS: Operations = {
         "410 for 90 days.",
         answers=[json(Success)],
         errors={404: "conversation_not_found", 409: "reply_in_progress"},
-    ),
-    conversations.delete_all: Operation(
-        id="deleteConversations",
-        summary="Delete all conversations of the caller for good",
-        description="Replies are stopped first. One that begins meanwhile may stay.",
-        body=Confirmation,
-        answers=[json(Success)],
-        errors={400: "current_password_wrong", 429: "too_many_attempts too_many_requests"},
     ),
     messages.regenerate: Operation(
         id="regenerateReply",

@@ -47,7 +47,7 @@ GATEWAY: Codes = with_codes(
         429: "budget_used_up budget_insufficient too_many_replies too_many_replies_of_token "
         "too_many_requests_per_minute too_many_requests_per_minute_of_token too_many_streams",
         502: "reply_too_long",
-        503: "not_stored shutdown_interrupted_reply reply_interrupted",
+        503: "not_stored shutdown_interrupted_reply reply_interrupted reply_stopped",
         504: "reply_took_too_long",
         507: "disk_low",
     },

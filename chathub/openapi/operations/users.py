@@ -3,13 +3,14 @@
 from typing import Any
 
 from chathub.handlers import exporting, leaving, users
-from chathub.openapi.operation import Content, Operation, Operations, json
+from chathub.openapi.operation import Content, Header, Operation, Operations, json
 from chathub.openapi.operations.accounts import FIELDS
 from chathub.schemas import users as schemas
 from chathub.schemas.success import Success
 
-_SAVED: Any = schemas.UserSaved | schemas.PasswordChanged
-_REMOVED: Any = schemas.UserSaved | Success
+_DISABLED: Any = schemas.UserSaved | Success
+# of what needs the password again
+PASSWORD = {400: "current_password_wrong", 429: "too_many_attempts too_many_requests"}
 
 OPERATIONS: Operations = {
     users.search: Operation(
@@ -28,30 +29,33 @@ OPERATIONS: Operations = {
         id="updateProfile",
         summary="Change the caller's own account",
         description="A new password needs `current_password`; it ends all sessions, and `token` is that of "
-        "a new one.",
+        "a new one. Where the server sends mail, a new address needs it too, and counts only with the code "
+        "that is mailed to it (`verification_required`, `POST /api/auth/email/confirm`).",
         body=schemas.ProfileChange,
-        answers=[json(_SAVED)],
+        answers=[json(schemas.ProfileSaved)],
         errors={
             400: f"{FIELDS} current_password_required current_password_wrong",
             429: "too_many_attempts too_many_requests",
+            502: "mail_not_sent",
         },
     ),
     leaving.leave: Operation(
-        id="deleteProfile",
-        summary="Delete the caller's own account for good",
-        description="Running replies and sessions end at once, and the name and the address are free again; "
-        "conversations, files, API keys and tokens are removed. The ledger and the audit keep "
-        "`deleted-<id>`.",
+        id="leave",
+        summary="Remove the caller's own account for good",
+        description="With the password again. All tokens end and all replies stop at once; conversations, "
+        "files and stored responses are removed in the background. What was used and what it cost stays, "
+        "under the name `deleted-` and the id.",
         body=schemas.Confirmation,
         answers=[json(Success)],
-        errors={400: "current_password_wrong last_admin", 429: "too_many_attempts too_many_requests"},
+        errors={**PASSWORD, 400: f"last_admin {PASSWORD[400]}"},
     ),
     exporting.export: Operation(
-        id="exportProfile",
-        summary="All data of the caller, as a ZIP file",
-        description="Conversations, files, usage and everything else that belongs to the account; API keys "
-        "are masked.",
+        id="exportData",
+        summary="All of the caller's data as a ZIP file",
+        description="Profile, conversations with all branches, files, stored responses, usage and lists, "
+        "without any secret; `README.txt` in it says what is where. One at a time for each user.",
         answers=[Content("application/zip", None, "The file")],
+        headers=[Header("Content-Disposition", "The name of the file")],
     ),
     users.get: Operation(
         id="getUser",
@@ -75,13 +79,13 @@ OPERATIONS: Operations = {
     ),
     users.disable: Operation(
         id="disableUser",
-        summary="Disable a user",
-        description="What the user has stored stays; `is_active` enables the account again. With `purge` the "
-        "account is removed for good, as by `DELETE /api/users/profile`.",
+        summary="Disable a user, or remove the account for good",
+        description="What a disabled user has stored stays; `is_active` enables the account again. With "
+        "`purge` everything is removed as if the user left (`DELETE /api/users/profile`).",
         query=[schemas.UserRemoval],
-        answers=[json(_REMOVED)],
+        answers=[json(_DISABLED, "Without `user` where the account is removed")],
         errors={
-            400: "own_account_disabling own_account_removal own_rights_removal last_admin",
+            400: "own_account_disabling own_rights_removal own_account_removal last_admin",
             404: "user_not_found",
         },
     ),

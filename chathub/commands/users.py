@@ -1,0 +1,103 @@
+"""``chathub users``: the accounts."""
+
+import argparse
+import getpass
+import json
+
+from msgspec import UNSET
+
+from chathub.accounts import users as accounts
+from chathub.accounts.passwords import Passwords, check_rules, new_random
+from chathub.clock import Clock
+from chathub.commands.actions import (
+    get_user,
+    given,
+    print_json,
+    print_table,
+    run_on_database,
+)
+from chathub.config import Config
+from chathub.database.database import Database
+from chathub.database.transaction import Transaction
+from chathub.schemas.decode import decode
+from chathub.schemas.users import NewUser, User
+from chathub.security.audit import OPERATOR
+
+_TITLES = ("id", "name", "e-mail", "role", "subscription", "state", "created")
+
+
+def users(config: Config, arguments: argparse.Namespace) -> int:
+    """List, make or change accounts; gives the exit code."""
+
+    async def work(db: Database) -> None:
+        match arguments.action:
+            case None | "list":
+                _print_list(await db.read(_all), as_json=arguments.json)
+            case "add":
+                await _add(db, config, arguments)
+            case _:
+                await _change(db, arguments)
+
+    return run_on_database(config, work)
+
+
+def _all(tx: Transaction) -> list[accounts.Account]:
+    found = tx.all(tx.q.users.list_all)
+    ids = json.dumps([user.id for user in found])
+    limits = {row.user_id: row for row in tx.all(tx.q.limits.list_of_users, user_ids=ids)}
+    return [accounts.Account(user, limits[user.id]) for user in found]
+
+
+def _print_list(found: list[accounts.Account], *, as_json: bool) -> None:
+    shown = [User.of(*account) for account in found]
+    if as_json:
+        print_json(shown)
+        return
+    cells = [
+        (each.id, each.username, each.email, each.role, each.subscription_type)
+        + ("active" if each.is_active else "disabled", each.created_at)
+        for each in shown
+    ]
+    print_table(_TITLES, cells)
+
+
+async def _add(db: Database, config: Config, arguments: argparse.Namespace) -> None:
+    asked = f"password for {arguments.username}: "
+    password = getpass.getpass(asked) if arguments.prompt else new_random()
+    body = {
+        "password": password,
+        **json.loads(given(arguments, "username", "email", "role", "subscription_type")),
+    }
+    new = decode(json.dumps(body).encode(), NewUser)
+    passwords = Passwords(config.bcrypt_rounds)
+    try:
+        fields = accounts.UserFields(
+            username=accounts.check_username(new.username),
+            email=accounts.check_email(new.email),
+            password_hash=await passwords.hash(check_rules(password)),
+            role=new.role or "user",
+            subscription_type=new.subscription_type or "free",
+        )
+    finally:
+        passwords.close()
+    account = await db.write(accounts.create, fields, OPERATOR, Clock().now())
+    shown = None if arguments.prompt else password
+    if arguments.json:
+        print_json({"user": User.of(*account), "password": shown})
+    else:
+        print(f"{account.user.username}: {shown or 'added'}")
+
+
+async def _change(db: Database, arguments: argparse.Namespace) -> None:
+    user = await get_user(db, arguments.username)
+    changes = accounts.Changes(
+        role=getattr(arguments, "role", UNSET),
+        subscription_type=getattr(arguments, "subscription_type", UNSET),
+        is_active={"disable": False, "enable": True}.get(arguments.action, UNSET),
+    )
+    account = await db.write(accounts.update, user.id, changes, OPERATOR, Clock().now())
+    if arguments.json:
+        print_json({"user": User.of(*account)})
+    else:
+        state = "active" if account.user.is_active else "disabled"
+        print(f"{account.user.username}: {account.user.role}, {account.user.subscription_type}, {state}")
