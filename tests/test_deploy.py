@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from chathub.config import Config, variable_names
+from chathub.config import Config
+from chathub.config_reading import variable_names
 
 ROOT = Path(__file__).resolve().parent.parent
 DEPLOY = ROOT / "deploy"
