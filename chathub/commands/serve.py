@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gc
+import logging
 import os
 import resource
 import signal
+import sys
 from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import replace
 from functools import partial
@@ -17,6 +19,7 @@ from aiohttp import web
 
 from chathub.app import create_app
 from chathub.app_keys import DB, RUNNING, SETTLEMENT_QUEUE, VAULT
+from chathub.commands.machine import warning_of_word_size
 from chathub.config import Config, not_local
 from chathub.database.opening import require_database
 from chathub.database.periodic import background_tasks
@@ -32,6 +35,8 @@ from chathub.server.sockets import ListeningSockets
 if TYPE_CHECKING:
     from chathub.upstream.local_model.weights import Weights
 
+log = logging.getLogger("chathub")
+
 
 def serve(config: Config, formatter: Formatter) -> None:
     """Run the server until SIGTERM or SIGINT.
@@ -39,6 +44,8 @@ def serve(config: Config, formatter: Formatter) -> None:
     Raises:
         StartError: it cannot start; the sentence says why.
     """
+    if warning := warning_of_word_size(sys.maxsize):
+        log.warning("%s", warning)
     notifier, sockets = Notifier(os.environ), ListeningSockets.inherited(os.environ)
     if sockets is not None:
         config = _at_sockets(config, sockets)
