@@ -14,9 +14,12 @@ import aiosqlite
 import pytest
 
 from chathub.chat import branches, removal
+from chathub.config import Config
+from chathub.database.beside import open_beside
 from chathub.database.database import Database
 from chathub.database.errors import ConstraintViolated, DatabaseError, DatabaseUnavailable
 from chathub.database.migrations import migrate
+from chathub.database.opening import open_database
 from chathub.database.queries import Queries, QueryError, parse, sql_folder
 from chathub.database.rows.settings import Settings
 from chathub.database.transaction import Transaction
@@ -214,3 +217,17 @@ def test_a_file_whose_statements_are_not_those_declared_is_refused(tmp_path: Pat
     path.write_text("-- name: get\nSELECT 1 AS value\n-- name: more\nSELECT 1")
     with pytest.raises(QueryError, match=r"settings\.sql .* delete, more, put"):
         Settings("settings", parse(path))
+
+
+async def test_writes_of_others_are_told_apart_from_the_servers_own(tmp_path: Path) -> None:
+    config = Config(database=tmp_path / "chathub.db")
+    async with open_database(config, creates=True) as db:
+        await db.write(lambda tx: tx.run(tx.q.settings.put, name="a", value="own"))
+        seen = await db.outside_version()
+        await db.execute(db.q.settings.put, name="a", value="own again")
+        assert await db.fetch_all(db.q.settings.get, name="a")
+        assert await db.outside_version() == seen
+        async with open_beside(config) as other:
+            assert await db.outside_version() == seen
+            await other.execute(other.q.settings.put, name="a", value="another's")
+        assert await db.outside_version() != seen

@@ -11,6 +11,7 @@ import resource
 import signal
 import sys
 from collections.abc import Callable, Coroutine, Sequence
+from contextlib import AsyncExitStack
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -31,6 +32,9 @@ from chathub.server.listener import Site
 from chathub.server.notify import Notifier
 from chathub.server.protocol import Runner
 from chathub.server.sockets import ListeningSockets
+
+# seconds in which the server ends after the running replies
+_CLEANUP = 30
 
 if TYPE_CHECKING:
     from chathub.upstream.local_model.weights import Weights
@@ -111,8 +115,7 @@ async def _run(
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    # also while the server starts and ends
-    async with background_tasks(notifier.watch):
+    async with AsyncExitStack() as ending:
         try:
             await runner.setup()
             formatter.secrets = app[VAULT].known
@@ -123,9 +126,11 @@ async def _run(
             gc.set_threshold(10_000, 20, 50)
             gc.enable()
             _tell(config, sockets.names, notifier)
+            # until everything has ended
+            await ending.enter_async_context(background_tasks(notifier.watch))
             async with background_tasks(heap.return_free_memory):
                 await stop.wait()
-                notifier.stopping()
+                notifier.stopping(config.drain_seconds + _CLEANUP)
                 await _drain(app, config.drain_seconds)
         finally:
             await runner.cleanup()
