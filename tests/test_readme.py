@@ -228,13 +228,27 @@ async def test_the_first_hour_ends_with_a_second_user_and_limits(tmp_path: Path,
 
 
 async def test_documents_for_china_name_the_providers_and_models_of_a_fresh_start(database: Path) -> None:
-    rows = re.findall(r"^\| `(\w+)` \| <https://\S+> \| (.*) \|$", text_of("docs/mainland-china.md"), re.M)
-    assert len(rows) == 7
+    row = r"^\| `(\w+)` \| <https://\S+> \| <(\S+)> \| (.*) \|$"
+    rows = re.findall(row, text_of("docs/mainland-china.md"), re.M)
+    assert len(rows) == 7 and rows == [
+        (key, address, models.replace("、", ", "))
+        for key, address, models in re.findall(row, text_of("docs/mainland-china.zh-CN.md"), re.M)
+    ]
     async with ChatHub(database) as hub:
         client = await hub.client()
+        admin = await sign_in(client, "admin", "admin123")
+        async with client.get("/api/providers", headers=admin) as response:
+            found = (await response.json())["data"]
+            addresses = {(each["provider_key"], each["default_base_url"]) for each in found}
         async with client.get("/api/models") as response:
-            known = {(each["model_provider"], each["model_name"]) for each in await response.json()}
-    assert {(key, name) for key, cell in rows for name in re.findall(r"`([^`]+)`", cell)} <= known
+            known = {
+                (each["model_provider"], each["model_name"]): each["output_price_per_1k"]
+                for each in await response.json()
+            }
+    assert {(key, address) for key, address, _ in rows} <= addresses
+    for key, _, cell in rows:
+        prices = [known[key, name] for name in re.findall(r"`([^`]+)`", cell)]
+        assert prices and prices == sorted(prices), key
 
 
 @pytest.mark.skipif(not WEIGHTS, reason="CHATHUB_TEST_WEIGHTS names no weights of the local model")
