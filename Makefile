@@ -4,7 +4,7 @@ PYTHON ?= .venv/bin/python
 QUICK = tests/formats tests/test_base64.py tests/test_decode.py tests/test_title_text.py \
 	--ignore=tests/formats/test_recordings.py
 
-.PHONY: run test quick clients lint types bench stalls drill docs dist lock locked
+.PHONY: run test quick clients lint types bench stalls drill contract docs dist lock locked
 
 # the versions of all dependencies, for every system and Python; UPGRADE=--upgrade takes newer ones
 LOCK = $(PYTHON) -m uv pip compile setup.cfg --quiet --no-header --universal --python-version 3.11 \
@@ -36,6 +36,12 @@ stalls:
 
 drill:
 	$(PYTHON) tests/drill.py
+
+# examples of every operation against a real server, in an environment of its own
+contract:
+	[ -x .contract/bin/schemathesis ] || $(PYTHON) -m venv .contract
+	.contract/bin/pip install -q -e '.[contract]'
+	.contract/bin/python tests/contract/run.py
 
 # the files that describe the API, from its routes and types
 docs:

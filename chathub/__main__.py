@@ -10,7 +10,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from chathub import config as configuration
+from chathub import config_reading as configuration
 from chathub.commands.account_flags import add_invite_flags, add_token_flags, add_users_flags
 from chathub.commands.backup import backup
 from chathub.commands.compact import compact

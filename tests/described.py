@@ -4,14 +4,14 @@
 does not have is a difference, too, although clients have to expect new ones.
 """
 
-import asyncio
 import json
-import os
 import re
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
+import aiohttp
 import jsonschema_rs
 from aiohttp import web
 
@@ -24,6 +24,10 @@ FILE = Path(__file__).resolve().parent.parent / "docs" / "openapi.json"
 _MOST = 1024 * 1024
 _SENT, _ENDED = web.ResponseKey("sent", bytearray), web.ResponseKey("ended", bool)
 _EVENT = re.compile(rb"^data: ?(.*)$", re.MULTILINE)
+
+_ANY_ERROR = {
+    "anyOf": [{"$ref": f"#/components/schemas/{name}"} for name in ("Error", "OpenAIError", "AnthropicError")]
+}
 
 problems: list[str] = []
 
@@ -54,13 +58,16 @@ async def _compared(request: web.Request, handler: Handler) -> web.StreamRespons
     if request.method == "OPTIONS" or not _is_ours(request):
         return response
     resource = request.match_info.route.resource
-    path = resource.canonical if resource else request.path
-    place = f"{request.method} {path} → {response.status}"
-    found = [f"{place}: {problem}" for problem in compare(request, response)]
-    problems.extend(found)
-    if found and (log := os.environ.get("CHATHUB_DESCRIBED_LOG")):
-        await asyncio.to_thread(_append, Path(log), found)
+    path = resource.canonical if resource else ""
+    is_whole = isinstance(response, web.Response) or bool(response.get(_ENDED))
+    answer = Answer(request.method, path, response.status, response.headers, _body(response), is_whole)
+    found = compare(answer)
+    _note(f"{request.method} {path or request.path} → {response.status}", found)
     return response
+
+
+def _note(place: str, found: list[str]) -> None:
+    problems.extend(f"{place}: {problem}" for problem in found)
 
 
 def _is_ours(request: web.Request) -> bool:
@@ -68,47 +75,68 @@ def _is_ours(request: web.Request) -> bool:
     return match.http_exception is not None or match.handler in request.app[ACCESS]
 
 
-def _append(log: Path, found: list[str]) -> None:
-    with log.open("a") as file:
-        file.writelines(f"{problem}\n" for problem in found)
+class Answer(NamedTuple):
+    """A response: ``path`` is the description's, empty where there is no such path. ``body`` may be only the
+    beginning of it, unless it ``is_whole``."""
+
+    method: str
+    path: str
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+    is_whole: bool = True
 
 
-def compare(request: web.Request, response: web.StreamResponse) -> list[str]:
+def compare(answer: Answer) -> list[str]:
     """What a response has that its operation does not describe."""
-    if request.match_info.http_exception is not None:
-        if response.status < 400:
-            # a page
-            return []
-        schema: Any = {"anyOf": [_ref(name) for name in ("Error", "OpenAIError", "AnthropicError")]}
-        return _differences(schema, _body(response))
-    resource = request.match_info.route.resource
-    operation = (
-        _document()["paths"].get(resource.canonical if resource else "", {}).get(request.method.lower())
-    )
+    if not answer.path:
+        # a page is no part of the API
+        return _differences(_ANY_ERROR, answer.body) if answer.status >= 400 else []
+    operation = _document()["paths"].get(answer.path, {}).get(answer.method.lower())
     if operation is None:
         return ["no such operation"]
-    told = operation["responses"].get(str(response.status))
+    told = operation["responses"].get(str(answer.status))
     if told is None:
-        return [f"no such status; {_body(response)[:300]!r}"]
+        return [f"no such status; {answer.body[:300]!r}"]
     told = _resolved(told)
-    if response.status >= 400 and (code := _code(response)) not in _codes(told):
+    if answer.status >= 400 and answer.method != "HEAD" and (code := _code(answer)) not in _codes(told):
         return [f"no such code: {code}"]
-    media_type = response.headers.get("Content-Type", "").partition(";")[0]
     content = told.get("content", {})
-    if request.method == "HEAD" or response.status == 304 or (not content and response.status == 200):
+    if answer.method == "HEAD" or answer.status == 304 or (not content and answer.status == 200):
         return []
+    media_type = answer.headers.get("Content-Type", "").partition(";")[0]
     if (described := content.get(media_type, content.get("*/*"))) is None:
         return [f"no such content: {media_type}"]
-    body = _body(response)
     # what a provider sends is forwarded, also if nobody can read it
-    reads = {"is_forwarded": request.path.startswith("/v1/") and response.status == 200}
-    if media_type == "application/json":
-        if len(body) > _MOST or not _is_whole(response):
-            return []
-        return _differences(described["schema"], body, **reads)
+    is_forwarded = answer.path.startswith("/v1/") and answer.status == 200
+    if media_type == "application/json" and len(answer.body) <= _MOST and answer.is_whole:
+        return _differences(described["schema"], answer.body, is_forwarded)
     if media_type == "text/event-stream":
-        return _different_events(described["x-item-schema"], body, **reads)
+        return _different_events(described["x-item-schema"], answer.body, is_forwarded)
     return []
+
+
+class ComparedResponse(aiohttp.ClientResponse):
+    """A response to a client of a server in another process, compared when it is read."""
+
+    async def read(self) -> bytes:
+        is_new, body = self._body is None, await super().read()
+        if is_new and self.method != "OPTIONS":
+            path = self.url.raw_path
+            answer = Answer(self.method, _path_of(path), self.status, self.headers, body)
+            _note(f"{self.method} {path} → {self.status}", compare(answer))
+        return body
+
+
+def _path_of(path: str) -> str:
+    """The description's path that a request's path is one of; the most literal one, or nothing."""
+    paths = sorted(_document()["paths"], key=lambda it: it.count("{"))
+    return next((it for it in paths if re.fullmatch(_pattern(it), path)), "")
+
+
+def _pattern(path: str) -> str:
+    # names of models may have slashes
+    return re.sub(r"\\\{\w+\\\}", ".+" if path.startswith("/v1/models/") else "[^/]+", re.escape(path))
 
 
 def _different_events(schema: Any, body: bytes, is_forwarded: bool) -> list[str]:
@@ -129,9 +157,9 @@ def _differences(schema: Any, body: bytes, is_forwarded: bool = False) -> list[s
     return [f"{path or 'the body'}: {error.message[:300]}"]
 
 
-def _code(response: web.StreamResponse) -> str:
-    code = response.headers.get("X-ChatHub-Code")
-    return code if code is not None else json.loads(_body(response))["code"]
+def _code(answer: Answer) -> str:
+    code = answer.headers.get("X-ChatHub-Code")
+    return code if code is not None else json.loads(answer.body)["code"]
 
 
 def _codes(told: Any) -> set[str]:
@@ -145,17 +173,9 @@ def _body(response: web.StreamResponse) -> bytes:
     return bytes(response.get(_SENT, b""))
 
 
-def _is_whole(response: web.StreamResponse) -> bool:
-    return isinstance(response, web.Response) or bool(response.get(_ENDED))
-
-
 @cache
 def _document() -> Any:
     return json.loads(FILE.read_text("utf-8"))
-
-
-def _ref(name: str) -> Any:
-    return {"$ref": f"#/components/schemas/{name}"}
 
 
 def _resolved(told: Any) -> Any:

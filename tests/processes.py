@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Self
 
 import aiohttp
+from described import ComparedResponse
 
 _ROOT = Path(__file__).parent.parent
 _LISTENS = re.compile(r"listens on ((?:http://|unix:)\S+)")
@@ -132,7 +133,7 @@ class ChatHub:
 
     async def client(self, **options: Any) -> aiohttp.ClientSession:
         """A client of the server; closed with the server's context."""
-        session = aiohttp.ClientSession(self.base_url, **options)
+        session = aiohttp.ClientSession(self.base_url, response_class=ComparedResponse, **options)
         return await self._open.enter_async_context(session)
 
 

@@ -15,7 +15,7 @@ import msgspec
 import pytest
 from aiohttp import web
 
-from chathub.config import variable_names
+from chathub.config_reading import variable_names
 from chathub.database.migrations import migrate
 from chathub.database.queries import sql_folder
 from chathub.replies.state import TRANSITIONS

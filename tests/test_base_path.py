@@ -5,6 +5,7 @@ import ipaddress
 from base64 import b64encode
 from collections.abc import AsyncIterator
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from aiohttp.test_utils import TestClient
@@ -123,6 +124,22 @@ async def test_prefix_that_a_trusted_proxy_forwards_counts_where_none_is_configu
 async def test_links_of_the_page_at_the_root_begin_with_the_base_path(client: TestClient, path: str) -> None:
     async with client.get(path, headers={"Accept": "text/html"}) as response:
         assert response.status == 200 and 'href="/hub/ai/docs"' in await response.text()
+
+
+async def test_front_end_that_is_built_for_the_base_path_is_served_there(
+    connect: Connect, config: Config, tmp_path: Path
+) -> None:
+    folder = tmp_path / "dist"
+    folder.mkdir()
+    (folder / "index.html").write_text('<script src="/hub/ai/app.js"></script>')
+    (folder / "app.js").write_text("1")
+    client = await connect(replace(config, base_path="/hub/ai", frontend=folder))
+    for path in ("/hub/ai/", "/hub/ai", "/hub/ai/chat/7", "/hub/ai/app.js", "/app.js"):
+        async with client.get(path, headers={"Accept": "text/html"}) as response:
+            assert (response.status, path) == (200, path)
+            assert await response.text() == (
+                "1" if path.endswith(".js") else '<script src="/hub/ai/app.js"></script>'
+            )
 
 
 async def test_a_target_in_absolute_form_loses_the_base_path_too(client: TestClient) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from chathub import version as version_module
 from chathub.__main__ import main
-from chathub.config import variable_names
+from chathub.config_reading import variable_names
 
 ROOT = Path(__file__).resolve().parent.parent
 SERVER_FLAGS = {"--host", "--port", "--cors-origin", "--local-model"}

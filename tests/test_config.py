@@ -10,7 +10,8 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from chathub.config import VUE_ORIGINS, Config, add_flags, load, variable_names
+from chathub.config import VUE_ORIGINS, Config
+from chathub.config_reading import add_flags, load, variable_names
 from chathub.config_values import Keep, SmtpServer, TrustedProxies
 from chathub.errors import StartError
 from chathub.retention_settings import RetentionSettings

@@ -1,10 +1,16 @@
 """The files in ``deploy/`` for installations with and without Docker: they name what exists."""
 
 import re
+import shlex
+import shutil
+import subprocess
 from configparser import RawConfigParser
 from pathlib import Path
 
-from chathub.config import Config, variable_names
+import pytest
+
+from chathub.config import Config
+from chathub.config_reading import variable_names
 
 ROOT = Path(__file__).resolve().parent.parent
 DEPLOY = ROOT / "deploy"
@@ -43,3 +49,45 @@ def test_image_copies_what_exists_and_what_is_not_ignored() -> None:
 def test_image_is_stopped_later_than_replies_are_waited_for() -> None:
     (seconds,) = re.findall(r"stop_grace_period: (\d+)s", text_of("compose.yaml"))
     assert int(seconds) >= 2 * Config().drain_seconds
+
+
+def ten_commands() -> list[str]:
+    """The commands that set everything up on a new machine."""
+    section = (ROOT / "docs" / "operating.md").read_text("utf-8").partition("## From nothing to HTTPS\n")[2]
+    return section.partition("```sh\n")[2].partition("```")[0].splitlines()
+
+
+def test_new_machine_needs_ten_commands_at_most_and_files_that_exist() -> None:
+    commands = ten_commands()
+    assert 5 < len(commands) <= 10
+    named = set(re.findall(r"deploy/[\w.]+|requirements[\w-]*\.lock", "\n".join(commands)))
+    assert {"deploy/chathub.service", "deploy/chathub.env"} < named
+    assert all((ROOT / name).is_file() for name in named)
+
+
+def test_commands_for_a_new_machine_and_the_unit_mean_the_same_places() -> None:
+    commands, unit = "\n".join(ten_commands()), text_of("chathub.service")
+    (venv,) = re.findall(r"-m venv (\S+)", commands)
+    assert f"ExecStart={venv}/bin/chathub\n" in unit
+    (settings,) = re.findall(r"deploy/chathub\.env (\S+)", commands)
+    assert f"EnvironmentFile=-{settings}\n" in unit
+    (user,) = re.findall(r"useradd .* (\w+)$", commands, re.M)
+    assert f"User={user}\n" in unit
+    # what the settings repeat for the commands
+    for setting in re.findall(r"^CHATHUB_(?:ENV|DATABASE)=\S+", text_of("chathub.env"), re.M):
+        assert setting in unit
+
+
+@pytest.mark.skipif(not shutil.which("sed"), reason="there is no sed")
+def test_documented_sed_commands_write_the_name_and_the_certificate_into_the_caddyfile() -> None:
+    document = (ROOT / "docs" / "operating.md").read_text("utf-8")
+    (home,) = [line.partition(" deploy/")[0] for line in ten_commands() if line.startswith("sed")]
+    (public,) = re.findall(r"`(sed -e [^`]*)`", document)
+    for command, site, certificate in (
+        (home, "chat.lan", "internal"),
+        (public, "chat.example.com", "you@example.com"),
+    ):
+        run = [*shlex.split(command), str(DEPLOY / "Caddyfile")]
+        written = subprocess.run(run, capture_output=True, text=True, check=True).stdout
+        assert f"{{$CHATHUB_SITE:{site}}} {{\n" in written
+        assert f"tls {{$CHATHUB_TLS:{certificate}}}\n" in written

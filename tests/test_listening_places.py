@@ -17,6 +17,7 @@ import pytest
 from processes import ChatHub, run_to_its_end
 
 from chathub.errors import StartError
+from chathub.server.notify import Notifier
 from chathub.server.sockets import ListeningSockets
 
 _PATIENCE = 30
@@ -229,6 +230,28 @@ async def test_socket_that_systemd_hands_over_is_used_and_no_other(folder: Path)
             assert await status_at(f"http://127.0.0.9:{port}") == 200
 
 
+@pytest.mark.parametrize("kind", [socket.SOCK_STREAM, socket.SOCK_DGRAM])
+async def test_handed_over_socket_on_which_no_client_can_connect_is_refused(folder: Path, kind: int) -> None:
+    with closing(socket.socket(socket.AF_INET, kind)) as handed:
+        handed.bind(("127.0.0.1", 0))
+        hub = Activated(folder / "chathub.db", handed)
+        hub.launch()
+        try:
+            assert await hub.ended() == 2
+        finally:
+            hub.reap()
+    assert hub.errors == "chathub: LISTEN_FDS: descriptor 3 is no listening stream socket\n"
+
+
+@pytest.mark.parametrize("process", ["1", "", "x"])
+def test_sockets_for_another_process_are_not_taken_and_no_child_sees_the_variables(process: str) -> None:
+    environ = dict.fromkeys(("LISTEN_FDNAMES", "LISTEN_PIDFDID", "WATCHDOG_PID", "WATCHDOG_USEC"), "1")
+    environ |= {"LISTEN_FDS": "1", "LISTEN_PID": process, "NOTIFY_SOCKET": "/absent", "PATH": "/bin"}
+    assert ListeningSockets.inherited(environ) is None
+    Notifier(environ)
+    assert environ == {"PATH": "/bin"}
+
+
 async def test_development_mode_refuses_a_handed_over_socket_that_others_reach(folder: Path) -> None:
     with closing(socket.create_server(("0.0.0.0", 0))) as handed:
         hub = Activated(folder / "chathub.db", handed)
@@ -262,15 +285,15 @@ async def test_systemd_is_told_ready_then_alive_then_stopping(folder: Path, kind
         settings = {"NOTIFY_SOCKET": name, "WATCHDOG_USEC": "100000"}
         async with ChatHub(folder / "chathub.db", **settings) as hub, asyncio.timeout(_PATIENCE):
             loop = asyncio.get_running_loop()
-            # alive from the start of the loop on
-            while (ready := await loop.sock_recv(manager, 4096)) == b"WATCHDOG=1":
-                pass
+            ready = await loop.sock_recv(manager, 4096)
             assert ready.decode() == f"READY=1\nSTATUS=listening on {hub.base_url}"
             assert [await loop.sock_recv(manager, 4096) for _ in range(3)] == [b"WATCHDOG=1"] * 3
             hub.signal(signal.SIGTERM)
             while (message := await loop.sock_recv(manager, 4096)) == b"WATCHDOG=1":
                 pass
-            assert message.startswith(b"STOPPING=1\n")
+            assert b"STOPPING=1" in message.split(b"\n")
+            # the 8 seconds for running replies, and some more
+            assert message.endswith(b"\nEXTEND_TIMEOUT_USEC=38000000")
             assert await hub.ended() == 0
 
 

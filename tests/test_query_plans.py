@@ -37,6 +37,11 @@ MAY_SCAN = {
     ("output_rates.delete_oldest", "output_rates USING COVERING INDEX output_rates_by_update"),
     # only while the clock is behind
     ("sessions.delete_expired_ahead", "sessions"),
+    # codes of an hour at most
+    (
+        "verification_codes.delete_of_purpose",
+        "verification_codes USING COVERING INDEX verification_codes_by_end",
+    ),
     ("throttles.delete_expired", "throttles USING COVERING INDEX throttles_by_end"),
 }
 # statements that sort only what they return, or a user's own few rows

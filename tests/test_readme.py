@@ -24,7 +24,8 @@ from conftest import sign_in
 from processes import ChatHub
 from scripted import Provider, reply
 
-from chathub.config import Config, load, variable_names
+from chathub.config import Config
+from chathub.config_reading import load, variable_names
 
 ROOT = Path(__file__).resolve().parent.parent
 WEIGHTS = os.environ.get("CHATHUB_TEST_WEIGHTS", "")

@@ -21,6 +21,7 @@ PACKAGES = [
     ["__main__"],
     ["commands"],
     ["app"],
+    ["lifetime"],
     ["openapi"],
     ["routes", "server"],
     ["middlewares", "cors"],
@@ -44,13 +45,15 @@ PACKAGES = [
     ["database"],
     ["log", "limits"],
     ["redaction"],
+    ["config_reading"],
     ["config", "disk", "documents"],
     ["config_values", "proxy_settings", "retention_settings"],
     ["frontend"],
     ["errors", "clock", "hosts", "listen_hosts", "offload", "proxy_url", "text", "version"],
     ["sentences"],
 ]
-WEB_PACKAGES = {"commands", "app", "server", "routes", "middlewares", "cors", "app_keys", "handlers"}
+WEB_PACKAGES = {"commands", "app", "lifetime", "server", "routes", "middlewares"}
+WEB_PACKAGES |= {"cors", "app_keys", "handlers"}
 
 
 def modules() -> list[Path]:

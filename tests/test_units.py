@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from chathub import config
+from chathub import config_reading
 
 DEPLOY = Path(__file__).parent.parent / "deploy"
 SERVICE, SOCKET = DEPLOY / "chathub.service", DEPLOY / "chathub.socket"
@@ -42,4 +42,4 @@ def test_service_is_exposed_to_little() -> None:
 
 def test_settings_of_the_unit_are_ones_that_the_server_reads() -> None:
     set_there = set(re.findall(r"\bCHATHUB_\w+(?==)", SERVICE.read_text()))
-    assert {"CHATHUB_ENV", "CHATHUB_DATABASE"} <= set_there <= set(config.variable_names())
+    assert {"CHATHUB_ENV", "CHATHUB_DATABASE"} <= set_there <= set(config_reading.variable_names())

@@ -127,6 +127,8 @@ def insert(
         # 0 or 1, as in the entries that exist
         opens_api=int(row.opens_api),
         monthly_limit=limits.usage_limit,
+        # of a token that the operator made for somebody
+        **({} if actor.user_id == user_id else {"owner_id": user_id}),
     )
     return row, limits
 

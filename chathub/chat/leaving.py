@@ -10,6 +10,7 @@ from typing import NamedTuple
 from msgspec import structs
 
 from chathub.accounts import users
+from chathub.accounts.codes import for_email
 from chathub.chat import removal
 from chathub.database.rows.leaving_users import LeavingUser
 from chathub.database.rows.limits import NO_ACCOUNT_LIMITS
@@ -52,6 +53,7 @@ def leave(tx: Transaction, user_id: int, actor: Actor, now: int) -> Leaver:
     tx.run(tx.q.leaving_users.insert, user_id=user_id, names=json.dumps(names))
     for email_key in _all_of("email", user.email, former):
         tx.run(tx.q.verification_codes.delete, email_key=email_key)
+    tx.run(tx.q.verification_codes.delete_of_purpose, purpose=for_email(user).name)
     tx.run(tx.q.users.leave, user_id=user_id, now=now)
     tx.run(tx.q.limits.update_of_user, user_id=user_id, **structs.asdict(NO_ACCOUNT_LIMITS))
     key_ids = [row.id for row in tx.all(tx.q.leaving_users.list_api_keys, user_id=user_id)]

@@ -7,7 +7,7 @@ import argparse
 from collections.abc import Callable
 from typing import Any, get_args
 
-from chathub import config as configuration
+from chathub import config_reading as configuration
 from chathub.schemas.limits import TokenLimitFields
 from chathub.schemas.subscriptions import SubscriptionName
 

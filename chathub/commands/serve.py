@@ -9,6 +9,7 @@ import os
 import resource
 import signal
 from collections.abc import Callable, Coroutine, Sequence
+from contextlib import AsyncExitStack
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -28,6 +29,9 @@ from chathub.server.listener import Site
 from chathub.server.notify import Notifier
 from chathub.server.protocol import Runner
 from chathub.server.sockets import ListeningSockets
+
+# seconds in which the server ends after the running replies
+_CLEANUP = 30
 
 if TYPE_CHECKING:
     from chathub.upstream.local_model.weights import Weights
@@ -104,8 +108,7 @@ async def _run(
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    # also while the server starts and ends
-    async with background_tasks(notifier.watch):
+    async with AsyncExitStack() as ending:
         try:
             await runner.setup()
             formatter.secrets = app[VAULT].known
@@ -116,9 +119,11 @@ async def _run(
             gc.set_threshold(10_000, 20, 50)
             gc.enable()
             _tell(config, sockets.names, notifier)
+            # until everything has ended
+            await ending.enter_async_context(background_tasks(notifier.watch))
             async with background_tasks(heap.return_free_memory):
                 await stop.wait()
-                notifier.stopping()
+                notifier.stopping(config.drain_seconds + _CLEANUP)
                 await _drain(app, config.drain_seconds)
         finally:
             await runner.cleanup()

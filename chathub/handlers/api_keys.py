@@ -22,6 +22,7 @@ from chathub.schemas.api_keys import ApiKeyChange, NewApiKey
 from chathub.schemas.problems import field_name
 from chathub.security import audit
 from chathub.security.audit import Actor
+from chathub.security.placeholder_keys import is_placeholder
 from chathub.security.vault import Binding, Vault, mask
 from chathub.upstream.guard import is_trusted, names_private_address
 
@@ -94,6 +95,8 @@ def _checked_key(api_key: str) -> str:
     api_key = api_key.strip()
     if not api_key:
         raise BadRequest("field_empty", where=field_name("api_key"))
+    if is_placeholder(api_key):
+        raise BadRequest("api_key_is_placeholder")
     if not api_key.isascii() or not api_key.isprintable() or " " in api_key:
         raise BadRequest("api_key_characters_invalid")
     return api_key

@@ -112,12 +112,12 @@ def _answer(answer: JsonObject) -> tuple[str, str]:
 
 def _content(content: tuple[str, JsonObject]) -> str:
     media_type, told = content
-    schema = told.get("schema", {})
+    schema = told.get("schema") or told.get("x-item-schema", {})
     text = schema.get("description", "")
     if media_type == "application/json":
         return " ".join(filter(None, (_kind(schema), f"({text})" if text else "")))
     if "x-item-schema" in told:
-        kinds = f"events, each {_kind(told['x-item-schema'])}"
+        kinds = f"events, each {_kind(schema)}"
         return f"{kinds} ({text})" if text else kinds
     return f"`{media_type}`" + (f" ({text})" if text else "")
 

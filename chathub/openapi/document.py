@@ -130,6 +130,7 @@ class _Builder:
                 "in": "query",
                 **({"required": True} if is_required else {}),
                 "description": schema.pop("description", ""),
+                "allowEmptyValue": True,
                 "schema": _without_null(schema),
             }
             for kind in told.query
@@ -165,10 +166,8 @@ class _Builder:
         if content.media_type == JSON:
             return {"schema": {**self._answers.schema_of(content.kind), **described}}
         if content.media_type == EVENTS:
-            return {
-                "schema": {"type": "string", **described},
-                "x-item-schema": self._answers.schema_of(content.kind),
-            }
+            # the next version of OpenAPI has a word of its own for the schema of one event
+            return {"x-item-schema": {**self._answers.schema_of(content.kind), **described}}
         return {"schema": {"type": "string", **described}} if described else {}
 
     def _error(self, route: Route, told: Operation, status: int) -> JsonObject:

@@ -36,6 +36,7 @@ OF_ONE: Mapping[str, str] = {
     "NewApiKey.api_key": "The API key.",
     "NewApiKey.base_url": "An address of its own; null or nothing: the provider's.",
     "PasswordResetConfirmation.code": "The code of the mail, in letters of either case.",
+    "ProfileSaved.token": "The session token of a new session, where a password was set.",
     "SavePartial.content": "The text that the page has.",
     "StatsUser.api_key": "The hint of the newest access token.",
     "StoredImage.at": "The code points of the text before it; absent: it comes after the text.",

@@ -5,6 +5,10 @@ SENTENCES = {
         "字段 api_key 含有无效字符",
         "Field api_key has characters that are not valid",
     ),
+    "api_key_is_placeholder": (
+        "字段 api_key 是占位文字或缩短的密钥，请填写提供商给出的完整密钥",
+        "Field api_key is a placeholder or a shortened key, please enter the key that the provider gave you",
+    ),
     "api_key_missing": (
         "尚未配置 {provider} 的 API 密钥，请先添加密钥或联系管理员",
         "There is no API key for {provider}, please add one or ask the administrator",

@@ -35,9 +35,10 @@ class Notifier:
         """The server accepts connections; ``status`` is a line for ``systemctl status``."""
         self._send(f"READY=1\nSTATUS={status}")
 
-    def stopping(self) -> None:
-        """The server accepts no new chats and ends."""
-        self._send("STOPPING=1\nSTATUS=waiting for running replies")
+    def stopping(self, seconds: float) -> None:
+        """The server accepts no new chats and ends, in so many seconds at most."""
+        microseconds = round(seconds * 1e6)
+        self._send(f"STOPPING=1\nSTATUS=waiting for running replies\nEXTEND_TIMEOUT_USEC={microseconds}")
 
     async def watch(self) -> None:
         """Say again and again that the event loop turns, until cancelled: systemd restarts a server whose

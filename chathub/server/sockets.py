@@ -21,6 +21,7 @@ from chathub.server.unix_socket import identity, listen_at, state_of
 # connections that wait in the kernel
 _BACKLOG = 1024
 _FIRST_DESCRIPTOR = 3
+_VARIABLES = ("LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES", "LISTEN_PIDFDID")
 _FAMILIES = (socket.AF_INET, socket.AF_INET6, socket.AF_UNIX)
 _ABSENT = (errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL)
 _ANY_IPV6 = "::"
@@ -93,8 +94,7 @@ class ListeningSockets:
         Raises:
             StartError: what was handed over is no listening stream socket of IP or Unix.
         """
-        number, process = environ.pop("LISTEN_FDS", ""), environ.pop("LISTEN_PID", "")
-        environ.pop("LISTEN_FDNAMES", None)
+        number, process, *_ = (environ.pop(name, "") for name in _VARIABLES)
         if process != str(os.getpid()) or not number.isdecimal() or int(number) == 0:
             return None
         descriptors = range(_FIRST_DESCRIPTOR, _FIRST_DESCRIPTOR + int(number))

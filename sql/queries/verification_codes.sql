@@ -24,5 +24,9 @@ DELETE FROM verification_codes WHERE email_key = :email_key AND purpose = :purpo
 -- for every purpose
 DELETE FROM verification_codes WHERE email_key = :email_key
 
+-- name: delete_of_purpose
+-- for every address
+DELETE FROM verification_codes WHERE purpose = :purpose
+
 -- name: delete_expired
 DELETE FROM verification_codes WHERE expires_at <= :now

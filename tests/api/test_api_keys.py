@@ -1,8 +1,10 @@
 """Section 7 of the API document: API keys can be saved, and no response contains one."""
 
+import random
 import sqlite3
 from dataclasses import replace
 from pathlib import Path
+from string import ascii_letters, digits
 from typing import Any
 
 import pytest
@@ -13,6 +15,7 @@ from conftest import Connect
 from scripted import Provider, reply
 
 from chathub.config import Config
+from chathub.security.placeholder_keys import is_placeholder
 
 Headers = dict[str, str]
 
@@ -654,3 +657,77 @@ async def test_administrators_access_token_cannot_change_whether_an_api_key_is_s
     path = f"/api/apikeys/{shared['id']}"
     changed = await (await client.put(path, json={"weight": 3, "shared": False}, headers=program)).json()
     assert (changed["apikey"]["shared"], changed["apikey"]["weight"]) == (True, 3)
+
+
+PLACEHOLDERS = [
+    *("sk-你的密钥", "你的密钥", "sk-…", "sk-...", "sk-abcd****wxyz", "sk-q…0000"),
+    *("<key>", "sk-<your key>", "[API key]", "{api_key}", "{{ key }}", "$OPENAI_API_KEY", "${KEY}", "%KEY%"),
+    *("xxx", "sk-xxxxxxxx", "sk-proj-XXXX", "xxxxxxxx-xxxx-xxxx", "sk-1234xxxxxxxx"),
+    *("your-api-key", "YOUR_API_KEY", "yourapikey", "sk-your-siliconflow-key", "insert-key-here"),
+    "OPENAI_API_KEY",
+]
+
+
+@pytest.mark.parametrize("text", PLACEHOLDERS)
+async def test_placeholder_is_neither_saved_nor_put_in_the_place_of_an_api_key(
+    client: TestClient, scripted: Provider, admin: Headers, text: str
+) -> None:
+    new = {"model_provider": "scripted", "api_key": text}
+    row = await save(client, admin)
+    refused = await client.put(f"/api/apikeys/{row['id']}", json={"api_key": text}, headers=admin)
+    for response in (refused, await client.post("/api/apikeys", json=new, headers=admin)):
+        assert response.status == 400
+        assert (await response.json())["code"] == "api_key_is_placeholder"
+    assert await key_used(client, admin, scripted) == FIRST
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        *(
+            "ollama",
+            "none",
+            "None",
+            "EMPTY",
+            "no-key",
+            "not-needed",
+            "lm-studio",
+            "sk-local",
+            "sk",
+            "1",
+            "-",
+            "xx",
+        ),
+        *(
+            "sk-1234",
+            "dummy",
+            "sk-no-key-required",
+            "local",
+            "my-key",
+            "secret",
+            "pa$$word",
+            "a<b>c",
+            "change-me",
+        ),
+        *(
+            "AIzaSyA-0123456789_abcdefXXX",
+            "change-me",
+            "0123abcd.ef-Gh",
+            "sk-hub-HereIsTheKey0",
+            "key",
+            "api-key",
+        ),
+    ],
+)
+async def test_word_that_a_local_server_may_take_is_saved_as_api_key(
+    client: TestClient, scripted: Provider, admin: Headers, key: str
+) -> None:
+    await save(client, admin, key)
+    assert await key_used(client, admin, scripted) == key
+
+
+def test_random_keys_are_no_placeholders() -> None:
+    chance = random.Random(15)
+    for alphabet in (ascii_letters + digits, ascii_letters + digits + "-_", "0123456789abcdef"):
+        for _ in range(5000):
+            assert not is_placeholder("sk-" + "".join(chance.choices(alphabet, k=48))), alphabet

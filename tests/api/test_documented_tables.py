@@ -14,7 +14,8 @@ from aiohttp.test_utils import TestClient
 from chats import Headers
 from documented import Field, codes, endpoints, examples, fields, number, numbers, sections, table, tables
 
-from chathub.config import Config, load
+from chathub.config import Config
+from chathub.config_reading import load
 from chathub.routes import ROUTES
 
 pytestmark = pytest.mark.shared

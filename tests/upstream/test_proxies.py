@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import pytest
 
 from chathub import proxy_settings
-from chathub.config import load
+from chathub.config_reading import load
 from chathub.errors import StartError
 from chathub.formats.messages import Endpoint
 from chathub.proxy_settings import ProxySettings

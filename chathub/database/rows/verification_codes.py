@@ -13,4 +13,5 @@ class VerificationCodes(Statements):
     count_wrong_try: Command
     use: Command
     delete: Command
+    delete_of_purpose: Command
     delete_expired: Command

@@ -27,9 +27,10 @@ class ChatCompletion(Open):
 
 
 class ChatCompletionChunk(Open):
-    """An event of a streamed reply; the line ``data: [DONE]`` follows the last one."""
+    """An event of a streamed reply; the line ``data: [DONE]`` follows the last one. Events of a provider
+    whose format is OpenAI's come as they are, also those without ``choices``."""
 
-    choices: list[JsonObject]
+    choices: list[JsonObject] | UnsetType = UNSET
     usage: JsonObject | None | UnsetType = UNSET
 
 
@@ -37,13 +38,6 @@ class StreamError(Open):
     """An event that says why a stream ends before its reply is whole; no ``[DONE]`` follows it."""
 
     error: Any
-
-
-class ForwardedError(Open):
-    """The same as some providers write it."""
-
-    object: Literal["error"]
-    message: str
 
 
 class CompletionRequest(Open):

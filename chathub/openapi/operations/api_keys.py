@@ -7,7 +7,8 @@ from chathub.openapi.operation import Operation, Operations, json
 from chathub.schemas import api_keys as schemas
 from chathub.schemas.success import Success
 
-_WRONG = "api_key_characters_invalid url_invalid base_url_private provider_disabled_for_keys"
+_KEY = "api_key_characters_invalid api_key_is_placeholder"
+_WRONG = f"{_KEY} url_invalid base_url_private provider_disabled_for_keys"
 _TESTED: Any = schemas.ApiKeyWorks | schemas.ApiKeyFails
 
 OPERATIONS: Operations = {
@@ -55,8 +56,8 @@ OPERATIONS: Operations = {
         body=schemas.KeyTest,
         answers=[json(_TESTED)],
         errors={
-            400: "api_key_moved api_key_unreadable model_of_other_provider proxy_url_unreadable "
-            "local_model_disabled",
+            400: "api_key_moved api_key_unreadable model_of_other_provider unknown_model "
+            "proxy_url_unreadable local_model_disabled",
             404: "api_key_not_found",
             503: "not_stored",
         },

@@ -14,7 +14,7 @@ _VERSION = Header("anthropic-version", "With it, or with `x-api-key`, the respon
 _KEY = Header(
     "Idempotency-Key", "1 to 255 visible characters: the same request for a stored response is paid once."
 )
-_CHUNK: Any = openai.ChatCompletionChunk | openai.StreamError | openai.ForwardedError
+_CHUNK: Any = openai.ChatCompletionChunk | openai.StreamError
 _STORED = "response_not_found"
 _STORING = with_codes(
     GATEWAY,
