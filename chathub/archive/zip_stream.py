@@ -6,6 +6,8 @@ from typing import IO
 
 # compressed already, or hardly smaller when it is
 _STORED = ("image/", "audio/", "video/")
+# the times that the format can tell; a clock that was never set is before the first one
+_FIRST, _LAST = (1980, 1, 1, 0, 0, 0), (2107, 12, 31, 23, 59, 58)
 
 
 class _Pieces:
@@ -43,10 +45,11 @@ class ZipStream:
     """One file after another. Beside what was not taken yet, memory holds only the names."""
 
     def __init__(self, moment: tuple[int, int, int, int, int, int]) -> None:
-        """``moment`` is the time of all files: year, month, day, hour, minute, second."""
+        """``moment`` is the time of all files: year, month, day, hour, minute, second. One that the format
+        cannot tell becomes the nearest that it can."""
         self._pieces = _Pieces()
         self._zip = zipfile.ZipFile(self._pieces, "w")
-        self._moment = moment
+        self._moment = min(max(moment, _FIRST), _LAST)
 
     def open(self, name: str, media_type: str = "text/plain") -> IO[bytes]:
         """A file to write to, and to close before the next one is opened."""

@@ -8,6 +8,7 @@ import sqlite3
 import zipfile
 from base64 import b64encode
 from contextlib import closing
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -19,6 +20,7 @@ from conversations import add_conversation, add_image
 from scripted import Provider, chunk, reply
 
 from chathub.app_keys import RESPONSE_MEMORY
+from chathub.clock import Clock
 from chathub.config import Config
 
 PATH = "/api/users/profile/export"
@@ -159,3 +161,17 @@ async def test_archive_of_a_user_without_anything_is_whole(client: TestClient, a
     found = await exported(client, await sign_in(client, "new", "password"))
     assert [name for name in found if "/" in name] == []
     assert found["usage.csv"].count(b"\r\n") == 1
+
+
+@pytest.mark.parametrize(("seconds", "year"), [(5.0, 1980), (4_500_000_000.0, 2107), (2e11, 2107)])
+async def test_archive_is_whole_whatever_the_clock_says(
+    connect: Connect, config: Config, seconds: float, year: int
+) -> None:
+    """A small machine's clock starts in 1970, which no ZIP file can tell."""
+    fresh = replace(config, database=config.database.with_name("other.db"))
+    client = await connect(fresh, Clock(seconds=lambda: seconds))
+    response = await client.get(PATH, headers=await sign_in(client, "admin", "admin123"))
+    assert response.status == 200
+    with zipfile.ZipFile(io.BytesIO(await response.read())) as archive:
+        assert archive.testzip() is None
+        assert {info.date_time[0] for info in archive.infolist()} == {year}
