@@ -6,6 +6,7 @@ Only a server with ``CHATHUB_SMTP_URL`` imports this module.
 import asyncio
 import contextlib
 import logging
+import time
 from collections.abc import Awaitable, Callable
 from email.errors import MessageError
 from email.headerregistry import Address
@@ -31,8 +32,12 @@ _SECONDS = 8.0
 # seconds for the farewell after a mail was accepted
 _FAREWELL = 1.0
 _AT_ONCE = 4
-# mails in the background that wait to be sent
+# mails in the background that wait to be sent, and the seconds before the work for one begins: by then the
+# response is on its way, whose time must not tell of this work
 _WAITING = 100
+_DELAY = 0.5
+
+Work = Callable[[], Awaitable[None]]
 
 
 class Mailer:
@@ -42,7 +47,7 @@ class Mailer:
         self._server = server
         self._sender = sender
         self._slots = asyncio.Semaphore(_AT_ONCE)
-        self._waiting: asyncio.Queue[Callable[[], Awaitable[None]]] = asyncio.Queue(_WAITING)
+        self._waiting: asyncio.Queue[tuple[float, Work]] = asyncio.Queue(_WAITING)
 
     async def send(self, to: str, subject: str, text: str) -> None:
         """Send one mail.
@@ -87,18 +92,19 @@ class Mailer:
         finally:
             smtp.close()
 
-    def send_later(self, work: Callable[[], Awaitable[None]]) -> None:
+    def send_later(self, work: Work) -> None:
         """Have a function called in the background that sends a mail: the response does not tell by its time
         whether there is a mail to send. While too many wait, it is not called."""
         try:
-            self._waiting.put_nowait(work)
+            self._waiting.put_nowait((time.monotonic() + _DELAY, work))
         except asyncio.QueueFull:
             log.warning("a mail was not sent: %d mails wait already", _WAITING)
 
     async def run(self) -> None:
         """Send what ``send_later`` was given, one after the other, without end."""
         while True:
-            work = await self._waiting.get()
+            due, work = await self._waiting.get()
+            await asyncio.sleep(due - time.monotonic())
             # the reason of a mail that was not sent is in the log
             with contextlib.suppress(ChatHubError):
                 await work()

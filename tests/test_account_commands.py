@@ -88,13 +88,16 @@ async def test_account_is_made_and_changed_without_a_server(database: Path, run:
         ": "
     )
     assert name == "mum" and len(password) == 16
-    assert await run("users", "role", "MUM", "admin") == "mum: admin, pro, active"
-    assert await run("users", "subscription", "mum", "free") == "mum: admin, free, active"
-    assert await run("users", "disable", "mum") == "mum: admin, free, disabled"
-    assert await run("users", "enable", "mum") == "mum: admin, free, active"
+    assert await run("users", "role", "MUM", "admin") == "mum: mum@example.com, admin, pro, active"
+    assert await run("users", "subscription", "mum", "free") == "mum: mum@example.com, admin, free, active"
+    assert await run("users", "disable", "mum") == "mum: mum@example.com, admin, free, disabled"
+    assert await run("users", "enable", "mum") == "mum: mum@example.com, admin, free, active"
+    assert (
+        await run("users", "email", "mum", "mum@example.org") == "mum: mum@example.org, admin, free, active"
+    )
     lines = (await run("users")).splitlines()
     assert lines[0].split() == ["id", "name", "e-mail", "role", "subscription", "state", "created"]
-    assert lines[-1].split()[:6] == ["4", "mum", "mum@example.com", "admin", "free", "active"]
+    assert lines[-1].split()[:6] == ["4", "mum", "mum@example.org", "admin", "free", "active"]
     assert lines == (await run("users", "list")).splitlines()
     (listed,) = [user for user in json.loads(await run("users", "--json")) if user["username"] == "mum"]
     assert (listed["role"], listed["is_active"], listed["usage_limit"]) == ("admin", True, 1_000_000)
@@ -102,7 +105,7 @@ async def test_account_is_made_and_changed_without_a_server(database: Path, run:
         ("user.created", "(operator)"),
         # administrators may store as much as they like
         *(("user.role", "(operator)"), ("user.limits", "(operator)"), ("user.limits", "(operator)")),
-        *(("user.disabled", "(operator)"), ("user.enabled", "(operator)")),
+        *(("user.disabled", "(operator)"), ("user.enabled", "(operator)"), ("user.updated", "(operator)")),
     ]
     assert password.encode() not in database.read_bytes()
 
@@ -140,6 +143,7 @@ async def test_what_breaks_a_rule_is_refused_with_exit_code_1(database: Path, re
     before = rows(database, "SELECT * FROM users")
     assert "in use" in await refused("users", "add", "USER", "new@example.com")
     assert "in use" in await refused("users", "add", "new", "User@ChatHub.com")
+    assert "in use" in await refused("users", "email", "demo", "User@ChatHub.com")
     assert "e-mail" in await refused("users", "add", "new", "nothing")
     assert "last administrator" in await refused("users", "disable", "admin")
     assert "last administrator" in await refused("users", "role", "admin", "user")

@@ -47,4 +47,4 @@ def test_lock_with_the_built_in_model_has_the_same_versions() -> None:
 def test_every_extra_for_users_is_in_a_lock() -> None:
     setup = RawConfigParser()
     setup.read(ROOT / "setup.cfg", "utf-8")
-    assert set(setup.options("options.extras_require")) - {"test"} == set().union(*LOCKS.values())
+    assert set(setup.options("options.extras_require")) - {"contract", "test"} == set().union(*LOCKS.values())

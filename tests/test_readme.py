@@ -220,21 +220,50 @@ async def test_the_first_hour_ends_with_a_second_user_and_limits(tmp_path: Path,
             script, SILICONFLOW_API_KEY="sk-of-the-tests", ADMIN_PASSWORD=password
         )
         assert code == 0, output + errors
-        assert '"works":true' in output and '"response":"你好！"' in output
+        assert '"works":true' in output and output.count('"response":"你好！"') == 2
         anna = await sign_in(await hub.client(), "anna", "a-long-password")
         async with (await hub.client()).get("/api/users/profile", headers=anna) as response:
             assert "200" in str(response.status)
         assert '"cost_limit":5' in output and '"requests_per_minute":10' in output
 
 
+@pytest.mark.parametrize("document", ["docs/first-hour.md", "docs/deploying.md"])
+async def test_hosts_of_a_home_network_admit_devices_and_the_machine_itself(
+    tmp_path: Path, document: str
+) -> None:
+    (hosts,) = set(re.findall(r"CHATHUB_ALLOWED_HOSTS='([^']+)'", text_of(document)))
+    settings = {"CHATHUB_ENV": "production", "CHATHUB_ALLOWED_HOSTS": hosts}
+    async with ChatHub(tmp_path / "family.db", **settings) as hub:
+        client = await hub.client()
+        statuses = {}
+        for name in ("hub.lan", f"192.168.1.10:{hub.port}", f"127.0.0.1:{hub.port}", "example.com"):
+            async with client.get("/api/health", headers={"Host": name}) as response:
+                statuses[name] = response.status
+    assert list(statuses.values()) == [200, 200, 200, 421]
+
+
 async def test_documents_for_china_name_the_providers_and_models_of_a_fresh_start(database: Path) -> None:
-    rows = re.findall(r"^\| `(\w+)` \| <https://\S+> \| (.*) \|$", text_of("docs/mainland-china.md"), re.M)
-    assert len(rows) == 7
+    row = r"^\| `(\w+)` \| <https://\S+> \| <(\S+)> \| (.*) \|$"
+    rows = re.findall(row, text_of("docs/mainland-china.md"), re.M)
+    assert len(rows) == 7 and rows == [
+        (key, address, models.replace("、", ", "))
+        for key, address, models in re.findall(row, text_of("docs/mainland-china.zh-CN.md"), re.M)
+    ]
     async with ChatHub(database) as hub:
         client = await hub.client()
+        admin = await sign_in(client, "admin", "admin123")
+        async with client.get("/api/providers", headers=admin) as response:
+            found = (await response.json())["data"]
+            addresses = {(each["provider_key"], each["default_base_url"]) for each in found}
         async with client.get("/api/models") as response:
-            known = {(each["model_provider"], each["model_name"]) for each in await response.json()}
-    assert {(key, name) for key, cell in rows for name in re.findall(r"`([^`]+)`", cell)} <= known
+            known = {
+                (each["model_provider"], each["model_name"]): each["output_price_per_1k"]
+                for each in await response.json()
+            }
+    assert {(key, address) for key, address, _ in rows} <= addresses
+    for key, _, cell in rows:
+        prices = [known[key, name] for name in re.findall(r"`([^`]+)`", cell)]
+        assert prices and prices == sorted(prices), key
 
 
 @pytest.mark.skipif(not WEIGHTS, reason="CHATHUB_TEST_WEIGHTS names no weights of the local model")

@@ -5,6 +5,7 @@ one.
 import json
 import signal
 import stat
+import sys
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from crashes import ask, follow_until, ready, rest_of
 from processes import ChatHub, run_to_its_end
 from scripted import Provider, reply
 
+from chathub.commands.machine import warning_of_word_size
 from chathub.upstream.local_model import engine
 
 
@@ -236,3 +238,8 @@ async def test_secret_and_api_keys_are_invisible_from_outside(database: Path, pr
     assert database in files
     for path in files:
         assert key.encode() not in path.read_bytes() and secret.encode() not in path.read_bytes(), path
+
+
+def test_an_interpreter_of_32_bits_is_reported_and_one_of_64_is_not() -> None:
+    assert warning_of_word_size(sys.maxsize) is None
+    assert "64-bit" in (warning_of_word_size(2**31 - 1) or "")

@@ -34,6 +34,9 @@ def add_users_flags(command: Parser) -> None:
         ("enable", "let the account's user sign in again"),
     ):
         add(name, text).add_argument("username", metavar="NAME")
+    email = add("email", "give an account another mail address, which needs no confirmation")
+    email.add_argument("username", metavar="NAME")
+    email.add_argument("email", metavar="EMAIL")
     role = add("role", "make an account an administrator's, or a user's; its sessions and tokens end")
     role.add_argument("username", metavar="NAME")
     role.add_argument("role", choices=_ROLES)

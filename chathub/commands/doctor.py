@@ -3,6 +3,7 @@
 import contextlib
 import os
 import sqlite3
+import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import NamedTuple
 
 from chathub.backup_schedule import LAST, read_last
 from chathub.clock import Clock, iso
+from chathub.commands.machine import warning_of_word_size
 from chathub.config import Config
 from chathub.database.clock_check import newest
 from chathub.database.errors import DatabaseError
@@ -66,6 +68,8 @@ def examine(config: Config) -> Iterator[Finding]:
     """Everything that can be checked from outside. The configuration has been read already."""
     weight = f"a token read from a provider's cache counts {config.cached_weight:g}"
     yield Finding(True, f"configuration: {config.env}, {_places(config)}; {weight}")
+    if warning := warning_of_word_size(sys.maxsize):
+        yield Finding(False, f"system: {warning}")
     yield from _unix_sockets(config)
     yield Finding(True, f"way out: {config.proxies.sentence}")
     if config.frontend is not None:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gc
+import logging
 import os
 import resource
 import signal
+import sys
 from collections.abc import Callable, Coroutine, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import replace
@@ -18,6 +20,7 @@ from aiohttp import web
 
 from chathub.app import create_app
 from chathub.app_keys import DB, RUNNING, SETTLEMENT_QUEUE, VAULT
+from chathub.commands.machine import warning_of_word_size
 from chathub.config import Config, not_local
 from chathub.database.opening import require_database
 from chathub.database.periodic import background_tasks
@@ -36,6 +39,8 @@ _CLEANUP = 30
 if TYPE_CHECKING:
     from chathub.upstream.local_model.weights import Weights
 
+log = logging.getLogger("chathub")
+
 
 def serve(config: Config, formatter: Formatter) -> None:
     """Run the server until SIGTERM or SIGINT.
@@ -43,6 +48,8 @@ def serve(config: Config, formatter: Formatter) -> None:
     Raises:
         StartError: it cannot start; the sentence says why.
     """
+    if warning := warning_of_word_size(sys.maxsize):
+        log.warning("%s", warning)
     notifier, sockets = Notifier(os.environ), ListeningSockets.inherited(os.environ)
     if sockets is not None:
         config = _at_sockets(config, sockets)

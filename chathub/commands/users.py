@@ -90,7 +90,9 @@ async def _add(db: Database, config: Config, arguments: argparse.Namespace) -> N
 
 async def _change(db: Database, arguments: argparse.Namespace) -> None:
     user = await get_user(db, arguments.username)
+    email = getattr(arguments, "email", None)
     changes = accounts.Changes(
+        email=UNSET if email is None else accounts.check_email(email),
         role=getattr(arguments, "role", UNSET),
         subscription_type=getattr(arguments, "subscription_type", UNSET),
         is_active={"disable": False, "enable": True}.get(arguments.action, UNSET),
@@ -99,5 +101,5 @@ async def _change(db: Database, arguments: argparse.Namespace) -> None:
     if arguments.json:
         print_json({"user": User.of(*account)})
     else:
-        state = "active" if account.user.is_active else "disabled"
-        print(f"{account.user.username}: {account.user.role}, {account.user.subscription_type}, {state}")
+        changed, state = account.user, "active" if account.user.is_active else "disabled"
+        print(f"{changed.username}: {changed.email}, {changed.role}, {changed.subscription_type}, {state}")

@@ -663,8 +663,7 @@ PLACEHOLDERS = [
     *("sk-你的密钥", "你的密钥", "sk-…", "sk-...", "sk-abcd****wxyz", "sk-q…0000"),
     *("<key>", "sk-<your key>", "[API key]", "{api_key}", "{{ key }}", "$OPENAI_API_KEY", "${KEY}", "%KEY%"),
     *("xxx", "sk-xxxxxxxx", "sk-proj-XXXX", "xxxxxxxx-xxxx-xxxx", "sk-1234xxxxxxxx"),
-    *("your-api-key", "YOUR_API_KEY", "yourapikey", "sk-your-siliconflow-key", "insert-key-here"),
-    "OPENAI_API_KEY",
+    *("YOUR_API_KEY", "OPENAI_API_KEY"),
 ]
 
 
@@ -685,6 +684,8 @@ async def test_placeholder_is_neither_saved_nor_put_in_the_place_of_an_api_key(
     "key",
     [
         *(
+            # the API document's own example
+            "your-api-key",
             "ollama",
             "none",
             "None",

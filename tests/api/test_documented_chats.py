@@ -328,4 +328,5 @@ def test_every_event_of_the_audit_is_documented_and_made() -> None:
     told = {code for row in table(sections()["12. 审计"], "`event`").rows for code in codes(row[0])}
     source = "".join(path.read_text("utf-8") for path in Path(chathub.__file__).parent.rglob("*.py"))
     areas = "|".join({name.partition(".")[0] for name in told})
-    assert set(re.findall(rf'"((?:{areas})\.[a-z_]+)"', source)) == told
+    # one is the name of a file
+    assert set(re.findall(rf'"((?:{areas})\.[a-z_]+)"', source)) - {"usage.csv"} == told

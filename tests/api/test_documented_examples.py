@@ -355,7 +355,7 @@ async def test_save_partial_request_of_the_pages_stop_button_succeeds(
 
 NEW_KEY = {
     "model_provider": "siliconflow",
-    "api_key": "sk-0123456789abcdef",
+    "api_key": "your-api-key",
     "base_url": "https://api.siliconflow.cn/v1/chat/completions",
 }
 

@@ -57,7 +57,7 @@ OPERATIONS: Operations = {
         answers=[json(_TESTED)],
         errors={
             400: "api_key_moved api_key_unreadable model_of_other_provider unknown_model "
-            "proxy_url_unreadable local_model_disabled",
+            "local_model_needs_no_key proxy_url_unreadable local_model_disabled",
             404: "api_key_not_found",
             503: "not_stored",
         },

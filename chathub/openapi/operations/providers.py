@@ -9,6 +9,7 @@ _WRONG = "url_invalid proxy_url_invalid proxy_url_unreadable"
 _UNREACHED = {
     400: "api_key_missing api_key_moved api_key_unreadable api_key_refused shared_api_key_refused "
     "model_has_no_key local_model_disabled proxy_url_unreadable base_url_private provider_disabled",
+    403: "model_has_no_price",
     404: "provider_not_found",
     429: "api_keys_cooling api_keys_pausing api_keys_without_credit",
     502: "model_list_missing local_model_disabled",
