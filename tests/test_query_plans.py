@@ -177,7 +177,8 @@ def test_deletion_of_stored_responses_costs_the_same_however_many_there_are(
     def cost(user_id: int, count: int) -> int:
         connection.execute(
             "INSERT INTO users (id, username, username_key, email, email_key, password_hash, role,"
-            " subscription_type, created_at, updated_at) VALUES (?1, ?1, ?1, '', ?1, '', 'user', 'free', 1, 1)",
+            " subscription_type, created_at, updated_at)"
+            " VALUES (?1, ?1, ?1, '', ?1, '', 'user', 'free', 1, 1)",
             (user_id,),
         )
         ids = [user_id * 10_000 + number for number in range(count)]
