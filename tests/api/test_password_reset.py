@@ -370,3 +370,13 @@ async def test_audit_shows_code_wrong_code_and_reset_without_secrets(
     ]
     assert events(mailing, "user.password")[0][:3] == ("user.password", "user", target)
     assert code not in json.dumps(events(mailing, ""))
+
+
+async def test_guesses_at_addresses_without_an_account_are_in_the_audit_too(
+    client: TestClient, mailing: Config
+) -> None:
+    """A response that writes nothing would come sooner, and tell that there is no account."""
+    await sentence(await confirm(client, "A" * 8, "nobody@example.com"), 400)
+    await sentence(await confirm(client, "A" * 8), 400)
+    (unknown, known) = events(mailing, "password.")
+    assert (unknown[:4], known[:2]) == (("password.code_refused", "", "", HERE), unknown[:2])
