@@ -270,6 +270,8 @@ def test_doctor_says_how_long_everything_is_kept_and_whether_files_can_be_writte
     (config.database.parent / "exports").write_text("a file")
     is_good, told = doctor(kept)
     assert not is_good and "cannot be written" in told
+    unnamable = replace(KEPT, folder=config.database.parent / "exports" / ("x" * 300))
+    assert not doctor(replace(config, retention=unnamable))[0]
 
 
 def doctor(config: Config) -> tuple[bool, str]:

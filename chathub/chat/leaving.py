@@ -85,12 +85,9 @@ def _all_of(field: str, value: str, former: list[JsonObject]) -> list[str]:
     return sorted({users.comparable(each) for each in values})
 
 
-def begin_removal(tx: Transaction, user_id: int, now: int) -> None:
-    """Begin to remove: no request of the user runs any more. The conversations of a small account are gone
-    after this."""
+def begin_removal(tx: Transaction, user_id: int) -> None:
+    """Let the removal begin: no request of the user runs any more."""
     tx.run(tx.q.leaving_users.set_idle, user_id=user_id)
-    if _hide_conversations(tx, user_id, now):
-        removal.remove_batch(tx)
 
 
 def recover(tx: Transaction) -> None:

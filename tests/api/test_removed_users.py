@@ -17,10 +17,11 @@ from conftest import Connect, Headers, sign_in
 from conversations import add_conversation, add_image
 from scripted import Provider, chunk, reply
 
-from chathub.app_keys import DB, REMOVER
+from chathub.app_keys import DB, REMOVER, RUNNING
 from chathub.chat import leaving
 from chathub.config import Config
 from chathub.database.transaction import Transaction
+from chathub.running.registry import Predicate
 
 # in all that the user writes
 CANARY = "kanarie"
@@ -287,6 +288,27 @@ async def test_removal_goes_on_at_the_next_start(
     await connect()
     await until_removed(config.database)
     assert places(config.database, CANARY) == []
+
+
+async def test_removal_begins_when_a_disk_has_room_again_that_was_full_after_the_end_of_the_account(
+    client: TestClient, admin: Headers, config: Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    user_id = await register(client, admin, "leaver")
+    app = client.server.app  # type: ignore[attr-defined]
+    stop = app[RUNNING].stop
+
+    async def fill(state: str) -> None:
+        await app[DB].run_bare(lambda connection: connection.execute(f"PRAGMA query_only = {state}"))
+
+    async def stop_on_a_full_disk(where: Predicate) -> None:
+        await fill("ON")
+        await stop(where)
+
+    monkeypatch.setattr(app[RUNNING], "stop", stop_on_a_full_disk)
+    await done(await client.delete(f"/api/users/{user_id}?purge=true", headers=admin))
+    assert read(config.database, "SELECT user_id, is_idle FROM leaving_users") == [(user_id, 0)]
+    await fill("OFF")
+    await until_removed(config.database)
 
 
 async def test_files_go_only_after_the_messages_that_show_them(
