@@ -46,10 +46,11 @@ def is_marked_open(database: Path) -> bool:
     return False
 
 
-def mark_alive(database: Path) -> None:
-    """Leave a sign of life: the time of the lock file's last change, which a crash does not undo."""
+def mark_alive(database: Path, at: float | None = None) -> None:
+    """Leave a sign of life (Unix seconds; None: now): the time of the lock file's last change, which a crash
+    does not undo."""
     with contextlib.suppress(OSError):
-        os.utime(lock_file(database))
+        os.utime(lock_file(database), None if at is None else (at, at))
 
 
 def alive_until(lock: int) -> float:
