@@ -346,3 +346,16 @@ async def test_many_commands_at_the_same_time_all_succeed(database: Path, run: R
         await asyncio.gather(*(run("users", "add", f"user{n}", f"{n}@example.com") for n in range(4)))
         assert hub.errors == ""
     assert len(json.loads(await run("users", "--json"))) == 7
+
+
+async def test_command_after_a_crash_leaves_the_time_of_the_crash(database: Path, run: Run) -> None:
+    """What ran when the server was killed is estimated by the time until then: the next start must not take
+    the command for a server that was still generating."""
+    async with served(database) as hub:
+        hub.kill()
+    lock = database.with_name(database.name + ".lock")
+    os.utime(lock, (1_700_000_000, 1_700_000_000))
+    await run("users")
+    await run_to_its_end(database, "serve", "--env", "production")
+    assert lock.stat().st_mtime == 1_700_000_000
+    assert lock.read_bytes().startswith(b"open"), "the next start has the file checked"

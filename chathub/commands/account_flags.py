@@ -39,7 +39,7 @@ def add_users_flags(command: Parser) -> None:
         add(name, text).add_argument("username", type=utf8, metavar="NAME")
     email = add("email", "give an account another mail address, which needs no confirmation")
     email.add_argument("username", type=utf8, metavar="NAME")
-    email.add_argument("email", metavar="EMAIL")
+    email.add_argument("email", type=utf8, metavar="EMAIL")
     role = add("role", "make an account an administrator's, or a user's; its sessions and tokens end")
     role.add_argument("username", type=utf8, metavar="NAME")
     role.add_argument("role", choices=_ROLES)

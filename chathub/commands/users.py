@@ -107,4 +107,5 @@ async def _change(db: Database, arguments: argparse.Namespace) -> None:
         print_json({"user": User.of(*account)})
     else:
         changed, state = account.user, "active" if account.user.is_active else "disabled"
-        print(f"{changed.username}: {changed.email}, {changed.role}, {changed.subscription_type}, {state}")
+        told = (changed.email, changed.role, changed.subscription_type, state)
+        print_text(f"{changed.username}: {', '.join(told)}")

@@ -353,6 +353,16 @@ async def test_mail_that_fails_leaves_the_next_one_to_be_sent(client: TestClient
     await done(await confirm(client, await code_for(client, server)))
 
 
+async def test_address_that_no_mail_can_go_to_is_told_in_the_log_alone(
+    client: TestClient, server: MailServer, mailing: Config, caplog: pytest.LogCaptureFixture
+) -> None:
+    address = "用户@example.com"
+    rows(mailing, f"UPDATE users SET email = '{address}', email_key = '{address}' WHERE username = 'user'")
+    await done(await ask(client, address))
+    await until(lambda: "no mail: " in caplog.text)
+    assert address not in caplog.text and server.mails == []
+
+
 # the audit
 
 
