@@ -173,6 +173,16 @@ async def test_bill_is_compared_only_with_days_whose_rows_are_there(
         await read(read_books, ["p"], days[0], days[2], UTC)
 
 
+async def test_row_from_when_the_clock_ran_ahead_goes_with_the_old_ones_behind_it(
+    client: TestClient, config: Config, hands: Hands
+) -> None:
+    add_rows(config.database, 400, -5000, -5000, 300, 20, -5000, 10)
+    await rounds(client, config, hands, 1)
+    left = [row["at"] for row in rows(config.database, "ledger")]
+    assert left == [ago(20), ago(-5000), ago(10)]
+    assert len(exported(config.database.parent / "exports", "ledger")) == 4
+
+
 async def test_rows_that_cannot_be_exported_stay(
     client: TestClient, config: Config, hands: Hands, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -84,7 +84,7 @@ class Retention:
 
     async def _export(self, table: Table, before: int) -> int | None:
         """Write old rows to a file; gives the id of the last one (None: there is none)."""
-        span = await self._db.read_background(None, tables.find_old, table, before)
+        span = await self._db.read_background(None, tables.find_old, table, before, self._clock.certain())
         if span is None:
             return None
         with await asyncio.to_thread(RowFile, self._folder, table.name, span) as file:
