@@ -75,6 +75,11 @@ def retention_of(
     return Retention(app[app_keys.DB], hands.clock, configured, app[app_keys.REMOVER])
 
 
+async def rounds(client: TestClient, config: Config, hands: Hands, count: int) -> None:
+    for _ in range(count):
+        await retention_of(client, config, hands).remove_old()
+
+
 def ago(days: float) -> int:
     return int(NOW * 1000 - days * DAY)
 
@@ -144,7 +149,7 @@ async def test_old_rows_are_in_a_file_before_they_go_and_sums_stay(
     await retention_of(client, config, hands).remove_old()
     assert sorted(folder.iterdir()) == files
     hands.wait(130)
-    await retention_of(client, config, hands).remove_old()
+    await rounds(client, config, hands, 20)
     # the newest row stays however old it is
     assert len(rows(config.database, "ledger")) == 1
     both = [*exported(folder, "ledger"), *map(as_text, rows(config.database, "ledger"))]
@@ -166,6 +171,16 @@ async def test_bill_is_compared_only_with_days_whose_rows_are_there(
     assert sum(booked.usage.requests for booked in books.sums.values()) == 2
     with pytest.raises(StartError, match="went to a file"):
         await read(read_books, ["p"], days[0], days[2], UTC)
+
+
+async def test_row_from_when_the_clock_ran_ahead_goes_with_the_old_ones_behind_it(
+    client: TestClient, config: Config, hands: Hands
+) -> None:
+    add_rows(config.database, 400, -5000, -5000, 300, 20, -5000, 10)
+    await rounds(client, config, hands, 1)
+    left = [row["at"] for row in rows(config.database, "ledger")]
+    assert left == [ago(20), ago(-5000), ago(10)]
+    assert len(exported(config.database.parent / "exports", "ledger")) == 4
 
 
 async def test_rows_that_cannot_be_exported_stay(
@@ -246,8 +261,22 @@ async def test_clock_that_jumps_removes_nothing(client: TestClient, config: Conf
         assert rows(config.database, table)[: len(old)] == old
     hands.seconds = NOW
     hands.wait(200)
-    await task.remove_old()
+    await rounds(client, config, hands, 30)
     assert len(rows(config.database, "ledger")) == 1
+
+
+async def test_start_with_a_clock_that_has_run_ahead_for_long_removes_little_at_once(
+    client: TestClient, config: Config, hands: Hands
+) -> None:
+    """The database has stamps of that clock, so that nothing shows that it is wrong."""
+    for days in (99, 95, 80, 1):
+        add_conversation(config.database, f"c{days}", ["q", "a"], updated_at=ago(days))
+    await rounds(client, config, hands, 1)
+    hands.wait(20 * 365)
+    await rounds(client, config, hands, 1)
+    user = await sign_in(client, "user", "user123")
+    listed = await (await client.get("/api/conversations", headers=user)).json()
+    assert {row["conversation_id"] for row in listed} == {"c80", "c1"}
 
 
 async def test_nothing_is_removed_right_after_a_start(
