@@ -99,9 +99,13 @@ class ResponseWriter:
 
 
 async def send(request: web.Request, response: web.StreamResponse) -> web.StreamResponse:
-    """Send a response with a whole body if the body is large; aiohttp sends a small one."""
+    """Send a response with a whole body if the body is large; aiohttp sends a small one, and the head of any.
+
+    A handler calls it for a body that is in memory once for all clients; every other large body is counted
+    (``sending``).
+    """
     body = body_of(response)
-    if len(body) <= _LARGE:
+    if len(body) <= _LARGE or request.method == "HEAD":
         return response
     whole = web.StreamResponse(status=response.status, headers=response.headers)
     whole.content_length = len(body)

@@ -19,6 +19,7 @@ from shared import SharedServer
 
 import chathub
 from chathub.app import create_app
+from chathub.app_keys import RESPONSE_MEMORY
 from chathub.commands.doctor import examine
 from chathub.config import Config
 from chathub.errors import StartError
@@ -361,6 +362,30 @@ async def test_clients_that_read_nothing_take_little_memory(
         ]
         found = tracemalloc.take_snapshot().filter_traces(of_server).statistics("filename")
     assert sum(each.size for each in found) / 15 < 140_000, "bytes of one client"
+
+
+@pytest.mark.parametrize("path", ["/", "/docs", "/openapi.json"])
+async def test_clients_that_read_nothing_do_not_keep_a_page_from_others(
+    config: Config, connect: Connect, tmp_path: Path, path: str
+) -> None:
+    folder = write_build(tmp_path / "dist")
+    with (folder / "index.html").open("a") as page:
+        page.write("<!-- " + "x" * 300_000 + " -->")
+    client = await connect(dataclasses.replace(config, frontend=folder))
+    app = client.app
+    assert app is not None
+    # as if many clients read nothing
+    app[RESPONSE_MEMORY]._most = 1
+    with socket.socket() as stalled:
+        stalled.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2048)
+        stalled.connect(("127.0.0.1", client.port))
+        stalled.setblocking(False)
+        await asyncio.get_running_loop().sock_sendall(
+            stalled, f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n".encode()
+        )
+        assert await asyncio.get_running_loop().sock_recv(stalled, 12) == b"HTTP/1.1 200"
+        async with client.get(path) as response:
+            assert response.status == 200 and len(await response.read()) > 200_000
 
 
 async def is_still() -> bool:
