@@ -8,8 +8,10 @@ from chathub.clock import Clock
 from chathub.commands.actions import (
     get_user,
     given,
+    print_deleted,
     print_json,
     print_table,
+    print_text,
     run_on_database,
 )
 from chathub.config import Config
@@ -35,7 +37,7 @@ def token(config: Config, arguments: argparse.Namespace) -> int:
                 await _create(db, user, arguments)
             case "delete":
                 await db.write(access_tokens.delete, arguments.id, user.id, OPERATOR, Clock().now())
-                print_json({"deleted": arguments.id}) if arguments.json else print(f"{arguments.id}: deleted")
+                print_deleted(arguments)
             case _:
                 await _list(db, config, user, as_json=arguments.json)
 
@@ -54,7 +56,7 @@ async def _create(db: Database, user: User, arguments: argparse.Namespace) -> No
     if arguments.json:
         print_json({"token": secret, "data": AccessToken.of(row, limits, None)})
     else:
-        print(secret)
+        print_text(secret)
 
 
 async def _list(db: Database, config: Config, user: User, *, as_json: bool) -> None:
