@@ -15,7 +15,7 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 # bytes of a file in memory at once, for each client
-_PIECE = 65_536
+_PIECE = 32_768
 
 
 class FrontEnd:
