@@ -99,7 +99,7 @@ def _add_frontend(app: web.Application, folder: Path) -> None:
     Raises:
         StartError: it has no page.
     """
-    if hidden := check_frontend(folder, app[app_keys.CONFIG].database):
+    if hidden := check_frontend(folder, app[app_keys.CONFIG].private_places):
         log.warning("%s of the front end cannot be reached: these names are the API's", ", ".join(hidden))
     app[app_keys.FRONTEND] = frontend = FrontEnd(folder.absolute())
     app.on_cleanup.append(lambda app: _end_frontend(frontend))

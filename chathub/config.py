@@ -111,6 +111,12 @@ class Config:
         return tuple(host for host in self.hosts if self.development and not is_local(host))
 
     @property
+    def private_places(self) -> tuple[Path, ...]:
+        """Files and folders that only the operator may read."""
+        exports = self.retention.folder_beside(self.database)
+        return (self.database, exports, *([self.backup_dir] if self.backup_dir else ()))
+
+    @property
     def registration_mode(self) -> str:
         """``open``, ``invite`` or ``closed``. In production registration needs an invite unless configured
         otherwise: a new account may use the API keys that administrators share."""

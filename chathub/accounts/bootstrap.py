@@ -15,7 +15,7 @@ _DEVELOPMENT = (
     ("user", "user@chathub.com", "user123", "user", "free"),
 )
 _ADMIN_EMAIL, _DEMO_EMAIL = _DEVELOPMENT[0][1], "demo@chathub.com"
-_PLACEHOLDERS = {_DEMO_EMAIL, *(email for _, email, *_ in _DEVELOPMENT)}
+_MADE_UP = {_DEMO_EMAIL, *(email for _, email, *_ in _DEVELOPMENT)}
 
 
 async def create_first_accounts(db: Database, config: Config, clock: Clock, passwords: Passwords) -> None:
@@ -66,10 +66,10 @@ def _insert_all(tx: Transaction, accounts: list[UserFields], now: int) -> None:
         users.insert(tx, account, now)
 
 
-def is_placeholder(email: str, config: Config) -> bool:
+def is_made_up(email: str, config: Config) -> bool:
     """Whether an address is one that ChatHub made up for a first account: nobody has said whose it is, so
     no mail about the account goes there. In development its accounts are everybody's anyway."""
-    return users.comparable(email) in _PLACEHOLDERS and not config.development
+    return users.comparable(email) in _MADE_UP and not config.development
 
 
 async def refuse_default_passwords(db: Database) -> None:

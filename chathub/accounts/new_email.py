@@ -1,7 +1,7 @@
 """A user's new mail address, which counts when a code that was sent to it is entered."""
 
 from chathub.accounts import users
-from chathub.accounts.bootstrap import is_placeholder
+from chathub.accounts.bootstrap import is_made_up
 from chathub.accounts.codes import Codes, for_email, use_code
 from chathub.accounts.users import Account, Changes
 from chathub.config import Config
@@ -32,7 +32,7 @@ def confirm(
 def send_notice(codes: Codes, config: Config, old_email: str, username: str) -> None:
     """Tell the old address, in the background, that it is no longer the account's."""
     mailer, language = codes.require_mailer(), config.language
-    if is_placeholder(old_email, config):
+    if is_made_up(old_email, config):
         return
     text = sentence("email_changed_text", language, {"username": username})
     subject = sentence("email_changed_subject", language, {})

@@ -3,7 +3,7 @@
 from msgspec import Struct, structs
 
 from chathub.accounts import users
-from chathub.accounts.bootstrap import is_placeholder
+from chathub.accounts.bootstrap import is_made_up
 from chathub.accounts.codes import Codes, for_password, store_code, use_code
 from chathub.accounts.throttle import Limit, RateLimitKey
 from chathub.accounts.users import Account, Changes
@@ -36,7 +36,7 @@ def find(tx: Transaction, email: str, config: Config) -> User | None:
     """The user who may get a code at an address. Nobody may who is disabled, who signs in without a password,
     or whose address is not one that somebody entered."""
     user = tx.one(tx.q.users.get_by_email, email_key=users.comparable(email))
-    if user is None or not user.is_active or not user.password_hash or is_placeholder(user.email, config):
+    if user is None or not user.is_active or not user.password_hash or is_made_up(user.email, config):
         return None
     return user
 

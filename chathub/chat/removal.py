@@ -12,8 +12,6 @@ from chathub.errors import NotFound
 # they are
 BATCH_SECONDS = 0.02
 _LEAST_STEPS = 20
-# seconds between two batches, for other writers
-_PAUSE = 0.05
 # how long the id of a deleted conversation is remembered (milliseconds), how many ids of one user are, and
 # how many older ids one deletion removes
 _REMEMBERED = 90 * 86_400_000

@@ -5,7 +5,7 @@ import os
 import sqlite3
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -73,7 +73,7 @@ def examine(config: Config) -> Iterator[Finding]:
     yield from _unix_sockets(config)
     yield Finding(True, f"way out: {config.proxies.sentence}")
     if config.frontend is not None:
-        yield _frontend(config.frontend, config.database)
+        yield _frontend(config.frontend, config.private_places)
     if new := pending_replacement(Path(os.path.realpath(config.database))):
         yield Finding(False, f"database: {new} is about to take its place, which the next start ends")
         return
@@ -142,9 +142,9 @@ def _database(connection: sqlite3.Connection, config: Config) -> Iterator[Findin
     yield from _secret(tx, config)
 
 
-def _frontend(folder: Path, database: Path) -> Finding:
+def _frontend(folder: Path, private: Sequence[Path]) -> Finding:
     try:
-        frontend.check(folder, database)
+        frontend.check(folder, private)
     except StartError as error:
         return Finding(False, f"front end: {error}")
     return Finding(True, f"front end: {folder}")
@@ -240,7 +240,7 @@ def _backups(tx: Transaction, config: Config) -> Finding:
     when = iso(last.at)
     if not last.ok:
         return Finding(False, f"backups: the one of {when} failed: {last.error}")
-    if not (config.backup_dir / last.file).exists():
+    if not os.path.exists(config.backup_dir / last.file):
         return Finding(
             False, f"backups: the one of {when} is not there any more: {config.backup_dir / last.file}"
         )
@@ -263,8 +263,9 @@ def _retention(config: Config) -> Finding:
     folder = kept.folder_beside(config.database)
     if not kept.audit_days and not kept.ledger_days:
         return Finding(True, f"kept: {told}")
-    place = next(each for each in (folder, *folder.parents) if each.exists())
-    if not place.is_dir() or not os.access(place, os.W_OK):
+    # other than ``Path.exists``, it is no error where the folder above may not be looked into
+    place = next(each for each in (folder, *folder.parents) if os.path.exists(each))
+    if not os.path.isdir(place) or not os.access(place, os.W_OK):
         return Finding(False, f"kept: {told}; old rows stay, because {folder} cannot be written")
     return Finding(True, f"kept: {told}; old rows go to files in {folder}")
 

@@ -4,7 +4,7 @@ imported for the text alone (``exposition.py``)."""
 from bisect import bisect_left
 from collections.abc import Sequence, Sized
 
-# label sets of one metric; what comes beyond is counted together
+# label sets of one metric, if it says nothing else; what comes beyond is counted together
 MOST = 500
 OTHER = "other"
 
@@ -12,14 +12,17 @@ Labels = tuple[str, ...]
 
 
 class Counter:
-    """A number that only grows, for each set of label values. ``scale`` divides it in the text: amounts of
-    money are counted in millionths."""
+    """A number that only grows, for each set of label values, of which there may be ``most``. ``scale``
+    divides it in the text: amounts of money are counted in millionths."""
 
-    def __init__(self, name: str, text: str, labels: Labels = (), scale: int = 1) -> None:
+    def __init__(
+        self, name: str, text: str, labels: Labels = (), *, scale: int = 1, most: int = MOST
+    ) -> None:
         self.name = name
         self.text = text
         self.labels = labels
         self.scale = scale
+        self.most = most
         self.values: dict[Labels, float] = {} if labels else {(): 0}
 
     def add(self, labels: Labels = (), by: float = 1) -> None:
@@ -27,7 +30,7 @@ class Counter:
         try:
             values[labels] += by
         except KeyError:
-            labels = bounded(labels, values)
+            labels = bounded(labels, values, self.most)
             values[labels] = values.get(labels, 0) + by
 
     def scaled(self) -> dict[Labels, float]:
@@ -60,6 +63,6 @@ class Histogram:
         return [0] * (len(self.bounds) + 2)
 
 
-def bounded(labels: Labels, known: Sized) -> Labels:
+def bounded(labels: Labels, known: Sized, most: int = MOST) -> Labels:
     """The labels of a new series; with many series already, those of the one for all others."""
-    return labels if len(known) < MOST else (OTHER,) * len(labels)
+    return labels if len(known) < most else (OTHER,) * len(labels)

@@ -44,10 +44,6 @@ class Bill(Struct):
         return any(usage.cost is not None for usage in self.sums.values())
 
     @property
-    def has_tokens(self) -> bool:
-        return any(usage.prompt is not None for usage in self.sums.values())
-
-    @property
     def has_keys(self) -> bool:
         return any(place.key for place in self.sums)
 

@@ -14,9 +14,10 @@ from collections.abc import Iterable, MutableMapping, Sequence
 from pathlib import Path
 from typing import Any, Self
 
+from chathub.disk import identity
 from chathub.errors import StartError
 from chathub.listen_hosts import in_url, unix_path
-from chathub.server.unix_socket import identity, listen_at, state_of
+from chathub.server.unix_socket import listen_at, state_of
 
 # connections that wait in the kernel
 _BACKLOG = 1024
@@ -48,9 +49,9 @@ class ListeningSocket:
 
     def close(self) -> None:
         self.socket.close()
-        # a server that was started meanwhile may have put its own in place
-        if self._file is not None and identity(self._file) == self._identity:
-            with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError):
+            # a server that was started meanwhile may have put its own in place
+            if self._file is not None and identity(self._file) == self._identity:
                 self._file.unlink()
 
 

@@ -53,12 +53,3 @@ def state_of(path: Path) -> Literal["absent", "live", "dead", "other"]:
         # the server's queue is full, or we may not connect
         return "live"
     return "live"
-
-
-def identity(path: Path) -> tuple[int, int] | None:
-    """What tells a file from another one at the same path; None: there is none."""
-    try:
-        found = path.lstat()
-    except OSError:
-        return None
-    return found.st_dev, found.st_ino

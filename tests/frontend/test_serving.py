@@ -21,6 +21,7 @@ from chathub.errors import StartError
 from chathub.frontend.folder import Folder
 from chathub.frontend.paths import RESERVED
 from chathub.handlers.http import SAFE
+from chathub.retention_settings import RetentionSettings
 from chathub.routes import ROUTES
 
 NAVIGATION = {"Accept": "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"}
@@ -353,7 +354,9 @@ def open_below(folder: Path) -> list[str]:
         ("file", "is no folder"),
         ("empty", "has no readable index.html"),
         ("folder named index.html", "has no readable index.html"),
-        ("database inside", "is in the front end's folder"),
+        ("database inside", "chathub.db is in the front end's folder"),
+        ("backups inside", "backups is in the front end's folder"),
+        ("exports inside", "old is in the front end's folder"),
     ],
 )
 def test_start_without_a_page_is_refused(config: Config, tmp_path: Path, made: str, said: str) -> None:
@@ -368,6 +371,11 @@ def test_start_without_a_page_is_refused(config: Config, tmp_path: Path, made: s
         case "database inside":
             write_build(folder)
             config = dataclasses.replace(config, database=folder / "data" / "chathub.db")
+        case "backups inside":
+            config = dataclasses.replace(config, backup_dir=write_build(folder) / "backups")
+        case "exports inside":
+            kept = RetentionSettings(folder=write_build(folder) / "old")
+            config = dataclasses.replace(config, retention=kept)
     with pytest.raises(StartError, match=said):
         create_app(dataclasses.replace(config, frontend=folder))
 
