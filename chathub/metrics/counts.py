@@ -1,6 +1,8 @@
 """Counters and histograms in plain Python. They cost a dictionary look-up each, and need no library: it is
 imported for the text alone (``exposition.py``)."""
 
+from __future__ import annotations
+
 from bisect import bisect_left
 from collections.abc import Sequence, Sized
 
@@ -33,6 +35,12 @@ class Counter:
     def scaled(self) -> dict[Labels, float]:
         return {labels: value / self.scale for labels, value in self.values.items()}
 
+    def copy(self) -> Counter:
+        """The counter as it is now, for another thread."""
+        copied = Counter(self.name, self.text, self.labels, self.scale)
+        copied.values = dict(self.values)
+        return copied
+
 
 class Histogram:
     """How many values were at most so large, for each set of label values, with their sum.
@@ -55,6 +63,12 @@ class Histogram:
             cell = self.cells.setdefault(labels, self._cell())
         cell[bisect_left(self.bounds, value)] += 1
         cell[-1] += value
+
+    def copy(self) -> Histogram:
+        """The histogram as it is now, for another thread."""
+        copied = Histogram(self.name, self.text, self.bounds, self.labels)
+        copied.cells = {labels: list(cell) for labels, cell in self.cells.items()}
+        return copied
 
     def _cell(self) -> list[float]:
         return [0] * (len(self.bounds) + 2)
