@@ -169,15 +169,9 @@ async def generation(app: web.Application) -> AsyncIterator[None]:
     await weights.load(db)
     app[app_keys.REPLY_COUNTS] = counts = ReplyCounts(app[app_keys.METRICS], app[app_keys.CATALOG])
     metering = Metering(db, clock, registry, admission, memory, queue, key_reports, weights, rates, counts)
+    resolver, offload = app[app_keys.RESOLVER], app[app_keys.OFFLOAD]
     app[app_keys.GATEWAY] = Gateway(
-        client,
-        config,
-        app[app_keys.RESOLVER],
-        app[app_keys.OFFLOAD],
-        key_reports,
-        metering,
-        registry,
-        weights,
+        client, config, resolver, offload, key_reports, metering, registry, weights
     )
     app[app_keys.STORED_RESPONSES] = stored = _stored_responses(app)
     unstored = UnstoredReplies(db, queue)
