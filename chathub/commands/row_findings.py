@@ -84,15 +84,14 @@ def _backups(tx: Transaction, config: Config) -> Finding:
 
 
 def _retention(config: Config) -> Finding:
-    kept = config.retention
     days = (
-        ("conversations", kept.conversation_days),
-        ("audit", kept.audit_days),
-        ("ledger", kept.ledger_days),
+        ("conversations", config.conversation_days),
+        ("audit", config.audit_days),
+        ("ledger", config.ledger_days),
     )
     told = ", ".join(f"{name} {f'for {count} days' if count else 'for ever'}" for name, count in days)
-    folder = kept.folder_beside(config.database)
-    if not kept.audit_days and not kept.ledger_days:
+    folder = config.exports_folder
+    if not config.audit_days and not config.ledger_days:
         return Finding(True, f"kept: {told}")
     place = next(each for each in (folder, *folder.parents) if each.exists())
     if not place.is_dir() or not os.access(place, os.W_OK):

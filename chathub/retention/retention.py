@@ -31,26 +31,26 @@ class Retention:
     def __init__(self, db: Database, clock: Clock, config: Config, remover: Remover) -> None:
         self._db = db
         self._clock = clock
-        self._settings = config.retention
-        self._folder = config.retention.folder_beside(config.database)
+        self._config = config
         self._remover = remover
         # why the rows of a table could not be exported in the last round
         self._problems: dict[str, str] = {}
 
     async def run(self) -> None:
         """Remove what is old without end, if anything is kept for a time only."""
-        while self._settings.is_limited:
+        config = self._config
+        while config.conversation_days or config.audit_days or config.ledger_days:
             await asyncio.sleep(_ROUND)
             await self.remove_old()
 
     async def remove_old(self) -> None:
         """One round."""
         certain, zone = self._clock.certain(), self._clock.zone
-        if days := self._settings.conversation_days:
+        if days := self._config.conversation_days:
             await self._remove_conversations(certain - days * _DAY)
         for table, days in (
-            (tables.AUDIT, self._settings.audit_days),
-            (tables.LEDGER, self._settings.ledger_days),
+            (tables.AUDIT, self._config.audit_days),
+            (tables.LEDGER, self._config.ledger_days),
         ):
             if days:
                 await self._remove_rows(table, tables.month_begin(certain - days * _DAY, zone))
@@ -81,7 +81,7 @@ class Retention:
         span = await self._db.read_background(None, tables.find_old, table, before)
         if span is None:
             return None
-        with await asyncio.to_thread(RowFile, self._folder, table.name, span) as file:
+        with await asyncio.to_thread(RowFile, self._config.exports_folder, table.name, span) as file:
             after = span.first - 1
             while rows := await self._db.read_background(None, tables.list_rows, table, after, span.last):
                 await asyncio.to_thread(file.write, rows)
