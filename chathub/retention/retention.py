@@ -1,7 +1,7 @@
 """The background task that removes what is older than it is to be kept, in small steps.
 
-What goes is decided by the moment that has certainly come (``Clock.certain``): a clock that jumps ahead
-removes nothing. Nothing is removed in the first hour after a start, in which a wrong clock is set right.
+The age of a row is counted up to ``Clock.certain``, so that a clock that jumps ahead removes nothing. Nothing
+is removed in the first hour after a start: by then the system has corrected a wrong clock.
 """
 
 import asyncio

@@ -55,8 +55,8 @@ def month_begin(milliseconds: int, zone: tzinfo) -> int:
 def find_old(tx: Transaction, table: Table, before: int) -> Span | None:
     """The oldest rows, up to the first one that is not from before a moment. The newest row of all stays.
 
-    The order is that of the ids: a row from when the clock ran ahead lets nothing behind it go until its time
-    has come.
+    Rows are taken in the order of their ids. A row that was stored while the clock ran ahead stays until its
+    time has come, and so do all rows behind it.
     """
     first, count = 0, 0
     found: Moment | None = None
