@@ -72,6 +72,13 @@ def print_json(value: object) -> None:
     print(msgspec.json.format(msgspec.json.encode(value)).decode())
 
 
+def print_deleted(row_id: int, *, as_json: bool) -> None:
+    if as_json:
+        print_json({"deleted": row_id})
+    else:
+        print(f"{row_id}: deleted")
+
+
 def print_table(titles: Sequence[str], rows: Sequence[Row]) -> None:
     """Print rows in columns. What a terminal would not print is replaced: names and notes are of users."""
     lines = [tuple(titles), *(tuple(_shown(value) for value in row) for row in rows)]

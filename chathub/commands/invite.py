@@ -4,7 +4,7 @@ import argparse
 
 from chathub.accounts import invites
 from chathub.clock import Clock
-from chathub.commands.actions import given, print_json, print_table, run_on_database
+from chathub.commands.actions import given, print_deleted, print_json, print_table, run_on_database
 from chathub.config import Config
 from chathub.database.database import Database
 from chathub.database.rows.invites import Invite as InviteRow
@@ -24,7 +24,7 @@ def invite(config: Config, arguments: argparse.Namespace) -> int:
                 _print_list(await db.fetch_all(db.q.invites.list_all), as_json=arguments.json)
             case "delete":
                 await db.write(invites.delete, arguments.id, OPERATOR, Clock().now())
-                print_json({"deleted": arguments.id}) if arguments.json else print(f"{arguments.id}: deleted")
+                print_deleted(arguments.id, as_json=arguments.json)
             case _:
                 await _create(db, arguments)
 

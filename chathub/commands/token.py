@@ -8,6 +8,7 @@ from chathub.clock import Clock
 from chathub.commands.actions import (
     get_user,
     given,
+    print_deleted,
     print_json,
     print_table,
     run_on_database,
@@ -34,7 +35,7 @@ def token(config: Config, arguments: argparse.Namespace) -> int:
                 await _create(db, user, arguments)
             case "delete":
                 await db.write(access_tokens.delete, arguments.id, user.id, OPERATOR, Clock().now())
-                print_json({"deleted": arguments.id}) if arguments.json else print(f"{arguments.id}: deleted")
+                print_deleted(arguments.id, as_json=arguments.json)
             case _:
                 await _list(db, config, user, as_json=arguments.json)
 

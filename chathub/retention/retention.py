@@ -9,7 +9,7 @@ import logging
 
 from chathub.chat import removal
 from chathub.chat.remover import Remover
-from chathub.clock import Clock
+from chathub.clock import DAY, Clock
 from chathub.config import Config
 from chathub.database.database import Database
 from chathub.retention import tables
@@ -20,7 +20,6 @@ log = logging.getLogger("chathub.retention")
 
 # seconds before the first round and between two rounds; between two steps of one
 _ROUND, _PAUSE = 3600.0, 0.05
-_DAY = 86_400_000
 # milliseconds: an earlier stamp is of a clock that had not been set yet, and says nothing
 _FIRST = 1_577_836_800_000
 
@@ -47,13 +46,13 @@ class Retention:
         """One round."""
         certain, zone = self._clock.certain(), self._clock.zone
         if days := self._config.conversation_days:
-            await self._remove_conversations(certain - days * _DAY)
+            await self._remove_conversations(certain - days * DAY)
         for table, days in (
             (tables.AUDIT, self._config.audit_days),
             (tables.LEDGER, self._config.ledger_days),
         ):
             if days:
-                await self._remove_rows(table, tables.month_begin(certain - days * _DAY, zone))
+                await self._remove_rows(table, tables.month_begin(certain - days * DAY, zone))
 
     async def _remove_conversations(self, before: int) -> None:
         now, certain = self._clock.now(), self._clock.certain()
