@@ -228,6 +228,8 @@ async def end_replies(app: web.Application) -> None:
     await app[app_keys.REPLIES].close()
 
 
-async def end_offload(app: web.Application) -> None:
+async def end_threads(app: web.Application) -> None:
     app[app_keys.OFFLOAD].close()
     app[app_keys.UPLOADS].close()
+    if app_keys.FRONTEND in app:
+        app[app_keys.FRONTEND].end()
