@@ -80,12 +80,15 @@ class Retention:
         span = await self._db.read_background(None, tables.find_old, table, before)
         if span is None:
             return None
-        with await asyncio.to_thread(RowFile, self._config.exports_folder, table.name, span) as file:
+        file = await asyncio.to_thread(RowFile, self._config.exports_folder, table.name, span)
+        try:
             after = span.first - 1
             while rows := await self._db.read_background(None, tables.list_rows, table, after, span.last):
                 await asyncio.to_thread(file.write, rows)
                 after = rows[-1].id
             await asyncio.to_thread(file.finish)
+        finally:
+            await asyncio.to_thread(file.close)
         return span.last
 
     async def _delete_exported(self, table: Table) -> None:
