@@ -172,7 +172,7 @@ def _with_limits(tx: Transaction, user: rows.User | None) -> Account | None:
     return Account(user, tx.all(tx.q.limits.get_of_user, user_id=user.id)[0]) if user else None
 
 
-def with_limits(
+def list_with_limits(
     tx: Transaction, found: Sequence[rows.ListedUser]
 ) -> list[tuple[rows.ListedUser, AppliedLimits]]:
     """Each of the users with the limits that apply to it."""

@@ -43,7 +43,7 @@ def _all(tx: Transaction) -> list[User]:
     nothing = {"role": None, "term": None, "key_term": None}
     # -1: no limit
     found = tx.all(tx.q.users.search, **nothing, limit=-1, offset=0)
-    return [User.of(*account) for account in accounts.with_limits(tx, found)]
+    return [User.of(*account) for account in accounts.list_with_limits(tx, found)]
 
 
 def _print_list(shown: list[User], *, as_json: bool) -> None:

@@ -167,7 +167,7 @@ def _search(tx: Transaction, filters: UserFilter) -> tuple[list[tuple[ListedUser
     offset = (filters.page - 1) * filters.per_page
     found = tx.all(tx.q.users.search, **values, limit=filters.per_page, offset=offset)
     total = tx.all(tx.q.users.count_search, **values)[0].count
-    return users.with_limits(tx, found), total
+    return users.list_with_limits(tx, found), total
 
 
 def _like(term: str) -> str | None:

@@ -29,7 +29,7 @@ class Counter:
         try:
             values[labels] += by
         except KeyError:
-            labels = bounded(labels, values)
+            labels = _bounded(labels, values)
             values[labels] = values.get(labels, 0) + by
 
     def scaled(self) -> dict[Labels, float]:
@@ -59,7 +59,7 @@ class Histogram:
         try:
             cell = self.cells[labels]
         except KeyError:
-            labels = bounded(labels, self.cells)
+            labels = _bounded(labels, self.cells)
             cell = self.cells.setdefault(labels, self._cell())
         cell[bisect_left(self.bounds, value)] += 1
         cell[-1] += value
@@ -74,6 +74,6 @@ class Histogram:
         return [0] * (len(self.bounds) + 2)
 
 
-def bounded(labels: Labels, known: Sized) -> Labels:
+def _bounded(labels: Labels, known: Sized) -> Labels:
     """The labels of a new series; with many series already, those of the one for all others."""
     return labels if len(known) < MOST else (OTHER,) * len(labels)
