@@ -223,6 +223,7 @@ async def upkeep(app: web.Application) -> AsyncIterator[None]:
 
 
 async def end_replies(app: web.Application) -> None:
+    """Before anything is closed: stop what is being generated, and store it."""
     app[app_keys.DB].end_lock_waits(_LAST_LOCK_WAIT)
     await app[app_keys.STORED_RESPONSES].close()
     await app[app_keys.REPLIES].close()

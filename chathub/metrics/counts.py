@@ -25,6 +25,7 @@ class Counter:
         self.values: dict[Labels, float] = {} if labels else {(): 0}
 
     def add(self, labels: Labels = (), by: float = 1) -> None:
+        """Count for a set of label values. Beyond ``MOST`` sets, new ones are counted together."""
         values = self.values
         try:
             values[labels] += by
@@ -56,6 +57,7 @@ class Histogram:
         self.cells: dict[Labels, list[float]] = {} if labels else {(): self._cell()}
 
     def observe(self, value: float, labels: Labels = ()) -> None:
+        """Count a value for a set of label values; as in ``Counter.add``, too many sets are one."""
         try:
             cell = self.cells[labels]
         except KeyError:

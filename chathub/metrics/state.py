@@ -70,6 +70,7 @@ class StateReader:
         self._measuring: asyncio.Task[Sizes] | None = None
 
     async def read(self) -> State:
+        """The state now, in ten seconds at most."""
         last, config = self._backups.last, self._config
         keys = await _in_time(self._keys)
         return State(
