@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import io
 import os
 import signal
 import sys
@@ -11,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from chathub import config_reading as configuration
-from chathub.commands.account_flags import add_invite_flags, add_token_flags, add_users_flags
+from chathub.commands.account_flags import add_invite_flags, add_token_flags, add_users_flags, utf8
 from chathub.commands.backup import backup
 from chathub.commands.compact import compact
 from chathub.commands.doctor import doctor
@@ -50,6 +51,9 @@ _COMMANDS = {
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; gives the process's exit code."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # a name that the terminal's encoding lacks is no reason to fail after the work was done
+        sys.stdout.reconfigure(errors="backslashreplace")
     arguments = _parser().parse_args(argv)
     if arguments.version:
         print(f"chathub {version()}")
@@ -66,6 +70,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     except DatabaseError as error:
         print(f"chathub: {refusal(error, config.database)}", file=sys.stderr)
         return 2
+    except EOFError:
+        print("chathub: nothing was entered where a password is asked for", file=sys.stderr)
+        return 2
+    except BrokenPipeError:
+        # as a program that SIGPIPE ends
+        return 141
     except OSError as error:
         print(f"chathub: {error}", file=sys.stderr)
         return 2
@@ -126,7 +136,7 @@ def _parser() -> argparse.ArgumentParser:
     configuration.add_flags(parser)
     commands = parser.add_subparsers(dest="command", metavar="COMMAND")
     added = {name: _add_command(commands, name, text) for name, text in _COMMANDS.items()}
-    added["set-password"].add_argument("username", nargs="+")
+    added["set-password"].add_argument("username", nargs="+", type=utf8)
     added["set-password"].add_argument(
         "--prompt", action="store_true", help="ask for the password instead of making a random one"
     )

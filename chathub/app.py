@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -78,7 +78,7 @@ def create_app(
     app[app_keys.REPLY_MEMORY] = ReplyMemory()
     app[app_keys.METRICS] = Metrics()
     if config.frontend is not None:
-        app[app_keys.FRONTEND] = _frontend(config.frontend, config.database)
+        app[app_keys.FRONTEND] = _frontend(config.frontend, config.private_places)
     app[app_keys.ACCESS] = {route.handler: route.access for route in ROUTES}
     for route in ROUTES:
         app.router.add_route(route.method, _PART.sub(r"{\1:[^/]+}", route.path), route.handler)
@@ -93,12 +93,12 @@ def create_app(
     return app
 
 
-def _frontend(folder: Path, database: Path) -> FrontEnd:
+def _frontend(folder: Path, private: Sequence[Path]) -> FrontEnd:
     """The front end of a folder.
 
     Raises:
-        StartError: it has no page, or the database is in it.
+        StartError: it has no page, or a private place is in it.
     """
-    if hidden := check_frontend(folder, database):
+    if hidden := check_frontend(folder, private):
         log.warning("%s of the front end cannot be reached: these names are the API's", ", ".join(hidden))
     return FrontEnd(folder.absolute())

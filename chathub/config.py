@@ -121,6 +121,12 @@ class Config:
         return self.export_dir or self.database.parent / "exports"
 
     @property
+    def private_places(self) -> tuple[Path, ...]:
+        """Files and folders that only the operator may read."""
+        backups = [self.backup_dir] if self.backup_dir else []
+        return (self.database, self.exports_folder, *backups)
+
+    @property
     def registration_mode(self) -> str:
         """``open``, ``invite`` or ``closed``. In production registration needs an invite unless configured
         otherwise: a new account may use the API keys that administrators share."""

@@ -116,6 +116,7 @@ def _message(sender: str, to: str, subject: str, text: str) -> EmailMessage:
         message["From"] = Address("ChatHub", addr_spec=sender)
         message["To"] = Address(addr_spec=to)
     except (ValueError, MessageError):
+        log.warning("no mail: the header of a mail cannot hold the address")
         raise BadRequest("email_invalid") from None
     message["Subject"] = subject
     message["Date"] = formatdate()

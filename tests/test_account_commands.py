@@ -160,11 +160,34 @@ async def test_what_breaks_a_rule_is_refused_with_exit_code_1(database: Path, re
         ("token", "create", "user"),
         ("invite", "--count", "101"),
         ("invite", "--days", "soon"),
+        ("invite", "delete", str(2**63)),
+        ("token", "delete", "user", "0"),
+        ("token", "create", "user", "--name", "x", "--cost-limit", "nan"),
+        ("token", "create", "user", "--name", "x", "--monthly-limit", "²"),
+        # as a shell hands over bytes that are no UTF-8
+        ("users", "disable", "\udcff"),
+        ("users", "add", "mum", "\udcff@example.com"),
+        ("invite", "--note", "\udcff"),
+        ("set-password", "\udcff"),
     ],
 )
 async def test_wrong_usage_is_exit_code_2(database: Path, flags: tuple[str, ...]) -> None:
     code, output, errors = await run_to_its_end(database, *flags)
     assert (code, output) == (2, "") and "usage: chathub" in errors
+    assert "Traceback" not in errors and len(errors) < 1500
+
+
+async def test_password_that_nobody_can_type_is_refused_before_the_database_is_opened(database: Path) -> None:
+    lock = os.open(database.with_name(database.name + ".lock"), os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        # whoever waits for somebody who types must not have the lock that a start needs
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        flags = ("users", "add", "mum", "mum@example.com", "--prompt")
+        code, output, errors = await run_to_its_end(database, *flags)
+    finally:
+        os.close(lock)
+    assert (code, output) == (2, "") and "nothing was entered" in errors and "Traceback" not in errors
+    assert len(rows(database, "SELECT id FROM users")) == 3
 
 
 # invite codes
@@ -247,6 +270,48 @@ async def test_characters_that_steer_a_terminal_are_not_printed(database: Path, 
     assert "\x1b" not in await run("users") and "?[2J" in await run("users")
 
 
+async def test_names_that_the_terminals_encoding_lacks_are_printed_with_escapes(
+    database: Path, run: Run
+) -> None:
+    code, output, errors = await run_to_its_end(
+        database, "users", "add", "张三", "z@example.com", PYTHONIOENCODING="ascii"
+    )
+    assert (code, errors) == (0, "") and re.fullmatch(r"\\u5f20\\u4e09: \S{16}\n", output)
+    for flags in (("users",), ("users", "--json")):
+        _, output, errors = await run_to_its_end(database, *flags, PYTHONIOENCODING="ascii")
+        assert errors == "" and r"\u5f20\u4e09" in output
+    assert "张三" in [user["username"] for user in json.loads(output)]
+    # two columns for each of its characters
+    admin, _, _, made = (await run("users")).splitlines()[1:]
+    assert admin.index("admin@") == made.index("z@") + len("张三")
+
+
+async def test_output_that_cannot_be_written_is_said_on_standard_error(database: Path) -> None:
+    """The account is there, so that whoever made it must know that its password is lost."""
+    hub = ChatHub(database, "users", "add", "mum", "mum@example.com")
+    hub._stdout.symlink_to("/dev/full")
+    hub.launch()
+    try:
+        assert await hub.ended() == 1
+    finally:
+        hub.reap()
+    assert hub.errors == "chathub: this was done, but the output is lost: No space left on device\n"
+
+
+async def test_list_whose_reader_has_enough_ends_without_a_word(database: Path) -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    hub = ChatHub(database, "users")
+    hub._stdout.symlink_to(f"/dev/fd/{writing}")
+    try:
+        hub.launch()
+        assert await hub.ended() == 141
+    finally:
+        os.close(writing)
+        hub.reap()
+    assert hub.errors == ""
+
+
 async def test_command_beside_one_that_replaces_the_file_is_refused(database: Path) -> None:
     """Compacting or restoring: what another process writes meanwhile would be lost."""
     lock = os.open(database.with_name(database.name + ".lock"), os.O_RDWR | os.O_CREAT, 0o600)
@@ -281,3 +346,16 @@ async def test_many_commands_at_the_same_time_all_succeed(database: Path, run: R
         await asyncio.gather(*(run("users", "add", f"user{n}", f"{n}@example.com") for n in range(4)))
         assert hub.errors == ""
     assert len(json.loads(await run("users", "--json"))) == 7
+
+
+async def test_command_after_a_crash_leaves_the_time_of_the_crash(database: Path, run: Run) -> None:
+    """What ran when the server was killed is estimated by the time until then: the next start must not take
+    the command for a server that was still generating."""
+    async with served(database) as hub:
+        hub.kill()
+    lock = database.with_name(database.name + ".lock")
+    os.utime(lock, (1_700_000_000, 1_700_000_000))
+    await run("users")
+    await run_to_its_end(database, "serve", "--env", "production")
+    assert lock.stat().st_mtime == 1_700_000_000
+    assert lock.read_bytes().startswith(b"open"), "the next start has the file checked"

@@ -4,6 +4,7 @@ damaged.
 
 import asyncio
 import gzip
+import os
 import shutil
 import sqlite3
 import threading
@@ -24,6 +25,7 @@ from chathub.commands.backup import backup
 from chathub.commands.restore import restore
 from chathub.config import Config
 from chathub.database.copying import CopyError, copy_database
+from chathub.database.opening import open_database
 from chathub.errors import BadRequest, StartError
 from chathub.providers.chat_model import provider_as_model
 from chathub.security.passphrase import PassphraseError, open_sealed, seal
@@ -115,6 +117,15 @@ async def test_restore_keeps_the_replaced_database(
     (aside,) = talked.database.parent.glob("chathub.db.before-restore-*")
     restore(talked, aside)
     assert len(await said(connect, talked)) == 4
+
+
+async def test_restored_state_ends_when_its_backup_was_made(talked: Config, tmp_path: Path) -> None:
+    """What ran at that moment is estimated until then, and not until the restore months later."""
+    backup(talked, tmp_path / "copy.db")
+    os.utime(tmp_path / "copy.db", (1_700_000_000, 1_700_000_000))
+    restore(talked, tmp_path / "copy.db")
+    async with open_database(talked) as db:
+        assert db.alive_until == 1_700_000_000
 
 
 async def test_restore_beside_a_leftover_wal_is_complete(

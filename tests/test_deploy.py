@@ -1,5 +1,6 @@
 """The files in ``deploy/`` for installations with and without Docker: they name what exists."""
 
+import os
 import re
 import shlex
 import shutil
@@ -91,3 +92,23 @@ def test_documented_sed_commands_write_the_name_and_the_certificate_into_the_cad
         written = subprocess.run(run, capture_output=True, text=True, check=True).stdout
         assert f"{{$CHATHUB_SITE:{site}}} {{\n" in written
         assert f"tls {{$CHATHUB_TLS:{certificate}}}\n" in written
+
+
+@pytest.mark.parametrize("document", ["operating.md", "operating.zh-CN.md"])
+def test_documented_commands_read_the_settings_without_showing_them(document: str, tmp_path: Path) -> None:
+    """What stands in a command line is in the process list, which every user of the machine may read."""
+    text = (ROOT / "docs" / document).read_text("utf-8")
+    found = re.findall(r"^runuser -u chathub -- (.*)$", text, re.M)
+    assert len(found) == 2
+    settings, program = tmp_path / "chathub.env", tmp_path / "chathub"
+    password = "p w$1;&"
+    settings.write_text(text_of("chathub.env") + f"CHATHUB_SMTP_URL={shlex.quote(password)}\n")
+    told = 'echo "$1 $CHATHUB_ENV $CHATHUB_SMTP_URL"; cat /proc/$$/cmdline /proc/$PPID/cmdline'
+    program.write_text(f"#!/bin/sh\n{told} | tr '\\0' ' '\n")
+    program.chmod(0o755)
+    for command in found:
+        command = command.replace("/etc/chathub/chathub.env", str(settings))
+        arguments = shlex.split(command.replace("/opt/chathub/.venv/bin/chathub", str(program)))
+        run = subprocess.run(arguments, capture_output=True, text=True, check=True, env={"PATH": os.defpath})
+        assert run.stdout.startswith(f"{arguments[-1].split()[-1]} production {password}\n")
+        assert password not in run.stdout.partition("\n")[2] and "production" not in " ".join(arguments)

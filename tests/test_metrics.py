@@ -21,11 +21,12 @@ from prometheus_client import REGISTRY
 from prometheus_client.parser import text_string_to_metric_families
 from scripted import Provider, chunk, reply
 
-from chathub.app_keys import METRICS, SCRAPES
+from chathub.app_keys import BACKUPS, METRICS, SCRAPES
 from chathub.config import Config
 from chathub.metrics import state
 from chathub.metrics.counts import MOST, OTHER, Counter, Histogram
 from chathub.metrics.scrape import Scrapes
+from chathub.routes import ROUTES
 
 Connect = Callable[..., Awaitable[TestClient]]
 TOKEN = "token-of-the-scraper-0123456789"
@@ -380,6 +381,30 @@ def test_number_of_series_is_limited() -> None:
     assert counter.values["1", "x"] == 2
 
 
+async def test_strangers_do_not_hide_errors_behind_what_they_are_refused(
+    connect: Connect, config: Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    origins = ("http://localhost:5173",)
+    client = await connect(replace(config, metrics_token=TOKEN.encode(), cors_origins=origins))
+    refused: list[Headers] = [{}, {"Content-Encoding": "gzip"}, {"Host": "other.example"}]
+    for route in ROUTES:
+        asked = {"Access-Control-Request-Method": route.method}
+        preflights = [{"Origin": origin, **asked} for origin in (*origins, "http://other.example")]
+        for headers in (*refused, *preflights):
+            for method in dict.fromkeys((route.method, "OPTIONS")):
+                path = route.path.replace("{", "").replace("}", "")
+                async with client.request(method, path, data=b"x", headers=headers) as response:
+                    assert response.status < 500
+    app = client.app
+    assert app is not None
+    with monkeypatch.context() as patched:
+        patched.delattr(app[BACKUPS], "last")
+        assert (await client.get("/api/health")).status == 500
+    found = await scrape(client, SCRAPER)
+    assert found("chathub_http_requests_total", route="/api/health", status="500") == 1
+    assert OTHER not in found.labels("chathub_http_requests_total", "status")
+
+
 async def test_scrapes_at_the_same_time_share_one(
     client: TestClient, admin: Headers, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -425,3 +450,25 @@ async def test_disk_that_hangs_leaves_only_its_figures_out(
     gate.set()
     while "chathub_disk_free_bytes" not in (await scrape(client, admin)).text:
         await asyncio.sleep(0.01)
+
+
+async def test_what_hangs_in_database_and_disk_is_waited_for_once(
+    client: TestClient, admin: Headers, provider: Provider, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun, count, measure = asyncio.Event(), state.StateReader._keys, state.StateReader._sizes
+
+    async def keys(reader: state.StateReader) -> Any:
+        await begun.wait()
+        return await count(reader)
+
+    async def sizes(reader: state.StateReader) -> Any:
+        begun.set()
+        return await measure(reader)
+
+    monkeypatch.setattr(state.StateReader, "_keys", keys)
+    monkeypatch.setattr(state.StateReader, "_sizes", sizes)
+    await add_model(client, admin, provider.base_url, needs_key=True)
+    body = {"model_provider": "p_test_model", "api_key": "sk-of-the-metrics-0123456789"}
+    assert (await client.post("/api/apikeys", json=body, headers=admin)).status == 200
+    found = await scrape(client, admin)
+    assert found("chathub_api_keys", state="usable") == 1 and "chathub_disk_free_bytes" in found.text

@@ -166,3 +166,39 @@ def test_foreign_keys_are_searched_by_an_index(connection: sqlite3.Connection) -
                 f"EXPLAIN QUERY PLAN SELECT 1 FROM {table} WHERE {column} = 1"
             ).fetchall()
             assert plan[0][3].startswith("SEARCH"), f"{table}.{column}"
+
+
+def test_deletion_of_stored_responses_costs_the_same_however_many_there_are(
+    connection: sqlite3.Connection,
+) -> None:
+    """Chains grow side by side, so that all their beginnings are older than all their ends."""
+    delete = Queries(sql_folder() / "queries").leaving_users.delete_responses
+
+    def cost(user_id: int, count: int) -> int:
+        connection.execute(
+            "INSERT INTO users (id, username, username_key, email, email_key, password_hash, role,"
+            " subscription_type, created_at, updated_at)"
+            " VALUES (?1, ?1, ?1, '', ?1, '', 'user', 'free', 1, 1)",
+            (user_id,),
+        )
+        ids = [user_id * 10_000 + number for number in range(count)]
+        connection.executemany(
+            "INSERT INTO responses (id, public_id, user_id, previous_id, depth, model, status,"
+            " is_background, created_at, input) VALUES (?1, ?1, ?2, ?3, 1, 'm', 'completed', 0, 1, x'00')",
+            [(each, user_id, each - 10 if each - 10 in ids else None) for each in ids],
+        )
+        steps = 0
+
+        def stepped() -> int:
+            nonlocal steps
+            steps += 1
+            return 0
+
+        connection.set_progress_handler(stepped, 1)
+        deleted = connection.execute(delete, {"user_id": user_id, "most": 2}).rowcount
+        connection.set_progress_handler(None, 1)
+        assert deleted == 2
+        return steps
+
+    few, many = cost(7, 50), cost(8, 1000)
+    assert many < 2 * few

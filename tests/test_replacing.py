@@ -77,7 +77,7 @@ def test_start_after_a_crash_has_the_old_or_the_new_file(
     try:
         with locked(database):
             filled(new, "new")
-            replacing.replace(database, new, LABEL)
+            replacing.replace(database, new, LABEL, origin=new)
         done = True
     except Crash:
         done = False
@@ -101,7 +101,7 @@ def test_unreadable_file_is_kept_with_its_wal(tmp_path: Path) -> None:
     damaged, rest = database.read_bytes(), log.read_bytes()
     filled(new, "new")
     with locked(database):
-        kept = replacing.replace(database, new, LABEL)
+        kept = replacing.replace(database, new, LABEL, origin=new)
     assert words(database) == ["new"] and not log.exists()
     assert kept.read_bytes() == damaged and kept.with_name(kept.name + "-wal").read_bytes() == rest
 
@@ -111,7 +111,8 @@ def test_target_of_a_symlink_is_replaced(tmp_path: Path) -> None:
     real.parent.mkdir()
     filled(real, "old")
     database.symlink_to(real)
-    filled(tmp_path / "data" / "new.db", "new")
+    new = tmp_path / "data" / "new.db"
+    filled(new, "new")
     with locked(database) as held:
-        replacing.replace(held.file, tmp_path / "data" / "new.db", LABEL)
+        replacing.replace(held.file, new, LABEL, origin=new)
     assert database.is_symlink() and words(real) == ["new"]

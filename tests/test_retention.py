@@ -3,6 +3,7 @@
 import asyncio
 import csv
 import os
+import resource
 import sqlite3
 from collections.abc import Mapping
 from contextlib import closing
@@ -22,10 +23,13 @@ from chathub import app_keys
 from chathub.clock import Clock
 from chathub.commands.doctor import examine
 from chathub.config import Config
+from chathub.database.rows.old_rows import OldAuditEntry
 from chathub.errors import StartError
 from chathub.reconcile.booked import read_books
 from chathub.retention import retention
 from chathub.retention.retention import Retention
+from chathub.retention.row_file import RowFile
+from chathub.retention.tables import Span
 
 NOW = 1_800_000_000.0
 DAY = 86_400_000
@@ -182,6 +186,20 @@ async def test_rows_that_cannot_be_exported_stay(
     assert [name for name in os.listdir(folder) if name.startswith(".")] == []
 
 
+def test_file_that_ends_early_on_a_full_disk_leaves_no_part(tmp_path: Path) -> None:
+    """What is there would take the space that the database needs."""
+    row = OldAuditEntry(1, 2, "event", None, "actor", "", "", "", "{}")
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10, limits[1]))
+    try:
+        with pytest.raises(KeyError), closing(RowFile(tmp_path, "audit", Span(1, 1, 2))) as file:
+            file.write([row])
+            raise KeyError
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert os.listdir(tmp_path) == []
+
+
 async def test_deletion_goes_on_that_a_crash_cut_off(
     client: TestClient, config: Config, hands: Hands
 ) -> None:
@@ -252,6 +270,8 @@ def test_doctor_says_how_long_everything_is_kept_and_whether_files_can_be_writte
     (config.database.parent / "exports").write_text("a file")
     is_good, told = doctor(kept)
     assert not is_good and "cannot be written" in told
+    unnamable = config.database.parent / "exports" / ("x" * 300)
+    assert not doctor(replace(kept, export_dir=unnamable))[0]
 
 
 def doctor(config: Config) -> tuple[bool, str]:

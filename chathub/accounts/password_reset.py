@@ -68,9 +68,11 @@ def reset(
     tx: Transaction, codes: Codes, config: Config, new: NewPassword, client: Actor, now: int
 ) -> Account | None:
     """Give a user the new password, and use up the code. Sessions and access tokens end. None: there is no
-    such user or the code is wrong, and the wrong try is counted."""
+    such user or the code is wrong, and the wrong try is counted. Both are written down, so that the time
+    does not tell one from the other."""
     user = find(tx, new.email, config)
     if user is None:
+        audit.record(tx, client, "password.code_refused", now)
         return None
     purpose = for_password(user)
     if not use_code(tx, codes, purpose, user.email, new.code, client.address, now):

@@ -40,7 +40,8 @@ conversations/      a file for each conversation, with the messages of all branc
                     parent_id is the message before, head_id the end of the branch that was shown
 files/              images and attachments, under the names that the messages give
 responses/          stored responses of /v1/responses, with their input
-usage.csv           what was used and paid, attempt by attempt
+usage.csv           what was used and paid, attempt by attempt, as far back as the server keeps attempts
+usage_by_day.csv    the sums of each day, from the beginning
 api_keys.json       your API keys at providers; the keys themselves are masked
 access_tokens.json  your access tokens; the tokens themselves are not stored
 sessions.json       where you are signed in
@@ -161,8 +162,12 @@ class Archive:
             after = found[-1].id
 
     def _usage(self) -> Iterator[None]:
-        filters = UsageFilter(user_id=self._owner.user_id)
-        with self._zip.open("usage.csv") as file:
+        user_id = self._owner.user_id
+        yield from self._table("usage.csv", UsageFilter(user_id=user_id))
+        yield from self._table("usage_by_day.csv", UsageFilter(user_id=user_id, group_by="day"))
+
+    def _table(self, name: str, filters: UsageFilter) -> Iterator[None]:
+        with self._zip.open(name) as file:
             file.write(usage_table.csv_head(filters))
             while True:
                 lines, filters.before = usage_table.csv_page(self._tx, filters)

@@ -86,12 +86,9 @@ def _all_of(field: str, value: str, former: list[JsonObject]) -> list[str]:
     return sorted({users.comparable(each) for each in values})
 
 
-def begin_removal(tx: Transaction, user_id: int, now: int) -> None:
-    """Begin to remove: no request of the user runs any more. The conversations of a small account are gone
-    after this."""
+def begin_removal(tx: Transaction, user_id: int) -> None:
+    """Let the removal begin: no request of the user runs any more."""
     tx.run(tx.q.leaving_users.set_idle, user_id=user_id)
-    if _hide_conversations(tx, user_id, now):
-        removal.remove_batch(tx)
 
 
 def recover(tx: Transaction) -> None:
@@ -100,8 +97,11 @@ def recover(tx: Transaction) -> None:
 
 
 def remove_batch(tx: Transaction, now: int) -> bool:
-    """Remove some data of users who have left. Deleted conversations are removed before by
-    ``removal.remove_batch``. Returns whether there was something to do."""
+    """Remove some data of users who have left, but nothing while there are deleted conversations: these are
+    removed before, by ``removal.remove_batch``. Returns whether there was something to do."""
+    if tx.one(tx.q.conversations.find_deleted):
+        # perhaps hidden a moment ago: their messages show files of the user
+        return True
     end, has_worked = time.monotonic() + removal.BATCH_SECONDS, False
     while leaver := tx.one(tx.q.leaving_users.find_idle):
         has_worked = True

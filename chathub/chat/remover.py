@@ -19,12 +19,19 @@ class Remover:
         self._db = db
         self._clock = clock
         self._woken = asyncio.Event()
+        # users who have left and whose requests have ended, until the database has it
+        self._idle: list[int] = []
         # whether SQLite's log may have texts of users who have left
         self._is_log_stale = False
 
     def wake(self) -> None:
         """Begin to remove: something was deleted."""
         self._woken.set()
+
+    def begin(self, user_id: int) -> None:
+        """Begin to remove the data of a user who has left; as soon as the database can be written."""
+        self._idle.append(user_id)
+        self.wake()
 
     async def run(self) -> None:
         """Remove batch after batch, and wait when nothing is left."""
@@ -37,6 +44,9 @@ class Remover:
 
     async def _remove_some(self) -> bool:
         """Remove one batch; gives whether there may be more."""
+        while self._idle:
+            await self._db.write(leaving.begin_removal, self._idle[0])
+            del self._idle[0]
         if await self._db.write(removal.remove_batch):
             return True
         if await self._db.write(leaving.remove_batch, self._clock.now()):

@@ -4,6 +4,7 @@ Apart from the commands, so that other commands and ``--version`` do not load wh
 """
 
 import argparse
+import re
 from collections.abc import Callable
 from typing import Any, get_args
 
@@ -16,14 +17,16 @@ Parser = argparse.ArgumentParser
 _ROLES = ("user", "admin")
 _SUBSCRIPTIONS = get_args(SubscriptionName)
 _MOST_CODES = 100
+# the largest id of a row
+_LAST_ID = 2**63 - 1
 
 
 def add_users_flags(command: Parser) -> None:
     add = _action_adder(command)
     add("list", "list the accounts (the default)")
     new = add("add", "make an account, and print its password")
-    new.add_argument("username", metavar="NAME")
-    new.add_argument("email", metavar="EMAIL")
+    new.add_argument("username", type=utf8, metavar="NAME")
+    new.add_argument("email", type=utf8, metavar="EMAIL")
     new.add_argument("--role", choices=_ROLES, help="default: user")
     new.add_argument("--subscription", dest="subscription_type", choices=_SUBSCRIPTIONS, help="default: free")
     new.add_argument(
@@ -33,15 +36,15 @@ def add_users_flags(command: Parser) -> None:
         ("disable", "end an account's sessions, tokens and running replies, and let nobody sign in to it"),
         ("enable", "let the account's user sign in again"),
     ):
-        add(name, text).add_argument("username", metavar="NAME")
+        add(name, text).add_argument("username", type=utf8, metavar="NAME")
     email = add("email", "give an account another mail address, which needs no confirmation")
-    email.add_argument("username", metavar="NAME")
-    email.add_argument("email", metavar="EMAIL")
+    email.add_argument("username", type=utf8, metavar="NAME")
+    email.add_argument("email", type=utf8, metavar="EMAIL")
     role = add("role", "make an account an administrator's, or a user's; its sessions and tokens end")
-    role.add_argument("username", metavar="NAME")
+    role.add_argument("username", type=utf8, metavar="NAME")
     role.add_argument("role", choices=_ROLES)
     subscription = add("subscription", "give an account another subscription, with its limits")
-    subscription.add_argument("username", metavar="NAME")
+    subscription.add_argument("username", type=utf8, metavar="NAME")
     subscription.add_argument("subscription_type", choices=_SUBSCRIPTIONS)
 
 
@@ -50,13 +53,12 @@ def add_invite_flags(command: Parser) -> None:
     _add_create_flags(command, default=None)
     _add_create_flags(add("create", "make codes, and print them (the default)"), argparse.SUPPRESS)
     add("list", "list the codes that can be used, and those that expired lately")
-    add("delete", "make a code unusable").add_argument("id", type=int, metavar="ID", help="see list")
+    add("delete", "make a code unusable").add_argument("id", type=_id, metavar="ID", help="see list")
 
 
 def _add_create_flags(parser: Parser, default: str | None) -> None:
     add = parser.add_argument
-    counts = range(1, _MOST_CODES + 1)
-    add("--count", type=int, choices=counts, default=default, metavar="N", help="codes (default: 1)")
+    add("--count", type=_count, default=default, metavar="N", help="codes (default: 1)")
     add("--uses", type=int, dest="max_uses", default=default, metavar="N", help="people a code (default: 1)")
     add(
         "--days",
@@ -73,14 +75,14 @@ def _add_create_flags(parser: Parser, default: str | None) -> None:
         default=default,
         help="of the accounts made with it (default: free)",
     )
-    add("--note", default=default, metavar="TEXT", help="whom it is for; shown in lists only")
+    add("--note", type=utf8, default=default, metavar="TEXT", help="whom it is for; shown in lists only")
 
 
 def add_token_flags(command: Parser) -> None:
     add = _action_adder(command, required=True)
     new = add("create", "make an access token for a user, and print it: it is shown this once")
-    new.add_argument("username", metavar="USER")
-    new.add_argument("--name", required=True, help="what it is for, such as the program's name")
+    new.add_argument("username", type=utf8, metavar="USER")
+    new.add_argument("--name", type=utf8, required=True, help="what it is for, such as the program's name")
     new.add_argument(
         "--days", type=int, dest="expires_in_days", metavar="N", help="default: it does not expire"
     )
@@ -90,6 +92,7 @@ def add_token_flags(command: Parser) -> None:
     new.add_argument(
         "--model",
         action="append",
+        type=utf8,
         dest="allowed_models",
         metavar="NAME",
         help="may be repeated; default: all",
@@ -97,19 +100,47 @@ def add_token_flags(command: Parser) -> None:
     new.add_argument(
         "--network",
         action="append",
+        type=utf8,
         dest="allowed_networks",
         metavar="CIDR",
         help="from where it may be used; may be repeated; default: everywhere",
     )
     new.add_argument("--opens-api", action="store_true", default=None, help="also for /api, not only for /v1")
-    add("list", "list a user's access tokens").add_argument("username", metavar="USER")
+    add("list", "list a user's access tokens").add_argument("username", type=utf8, metavar="USER")
     old = add("delete", "delete one of a user's access tokens; it is invalid at once")
-    old.add_argument("username", metavar="USER")
-    old.add_argument("id", type=int, metavar="ID", help="see list")
+    old.add_argument("username", type=utf8, metavar="USER")
+    old.add_argument("id", type=_id, metavar="ID", help="see list")
+
+
+# argparse shows the words of these errors, and those of no other
+
+
+def utf8(text: str) -> str:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise argparse.ArgumentTypeError("not valid UTF-8") from None
+    return text
+
+
+def _id(text: str) -> int:
+    return _whole_number(text, _LAST_ID)
+
+
+def _count(text: str) -> int:
+    return _whole_number(text, _MOST_CODES)
+
+
+def _whole_number(text: str, most: int) -> int:
+    if not re.fullmatch("[0-9]{1,19}", text) or not 1 <= int(text) <= most:
+        raise argparse.ArgumentTypeError(f"must be a whole number from 1 to {most}")
+    return int(text)
 
 
 def _number(text: str) -> int | float:
-    return int(text) if text.isdigit() else float(text)
+    if not re.fullmatch(r"-?[0-9]{1,18}(\.[0-9]{1,9})?", text):
+        raise argparse.ArgumentTypeError("must be a number such as 5 or 1.5")
+    return float(text) if "." in text else int(text)
 
 
 def _action_adder(command: Parser, *, required: bool = False) -> Callable[[str, str], Parser]:

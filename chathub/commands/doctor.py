@@ -3,7 +3,7 @@
 import os
 import sqlite3
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from chathub.commands.finding import Finding
@@ -56,7 +56,7 @@ def examine(config: Config) -> Iterator[Finding]:
     yield from _unix_sockets(config)
     yield Finding(True, f"way out: {config.proxies.sentence}")
     if config.frontend is not None:
-        yield _frontend(config.frontend, config.database)
+        yield _frontend(config.frontend, config.private_places)
     if new := pending_replacement(Path(os.path.realpath(config.database))):
         yield Finding(False, f"database: {new} is about to take its place, which the next start ends")
         return
@@ -120,9 +120,9 @@ def _database(connection: sqlite3.Connection, config: Config) -> Iterator[Findin
     yield from findings_in_rows(tx, config)
 
 
-def _frontend(folder: Path, database: Path) -> Finding:
+def _frontend(folder: Path, private: Sequence[Path]) -> Finding:
     try:
-        frontend.check(folder, database)
+        frontend.check(folder, private)
     except StartError as error:
         return Finding(False, f"front end: {error}")
     return Finding(True, f"front end: {folder}")

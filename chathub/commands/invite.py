@@ -4,7 +4,14 @@ import argparse
 
 from chathub.accounts import invites
 from chathub.clock import Clock
-from chathub.commands.actions import given, print_deleted, print_json, print_table, run_on_database
+from chathub.commands.actions import (
+    given,
+    print_deleted,
+    print_json,
+    print_table,
+    print_text,
+    run_on_database,
+)
 from chathub.config import Config
 from chathub.database.database import Database
 from chathub.database.rows.invites import Invite as InviteRow
@@ -24,7 +31,7 @@ def invite(config: Config, arguments: argparse.Namespace) -> int:
                 _print_list(await db.fetch_all(db.q.invites.list_all), as_json=arguments.json)
             case "delete":
                 await db.write(invites.delete, arguments.id, OPERATOR, Clock().now())
-                print_deleted(arguments.id, as_json=arguments.json)
+                print_deleted(arguments)
             case _:
                 await _create(db, arguments)
 
@@ -40,7 +47,7 @@ async def _create(db: Database, arguments: argparse.Namespace) -> None:
     if arguments.json:
         print_json([{"code": code, "data": Invite.of(row)} for code, row in zip(codes, rows, strict=True)])
     else:
-        print("\n".join(codes))
+        print_text("\n".join(codes))
 
 
 def _insert(tx: Transaction, codes: list[str], new: invites.NewInvite, now: int) -> list[InviteRow]:

@@ -46,7 +46,7 @@ def restore(
         else:
             match_secret(config, new, secret_beside(file), passphrase_file)
         had_one = database.exists()
-        kept = replace(database, new, label_of("before-restore"))
+        kept = replace(database, new, label_of("before-restore"), origin=file)
     print(f"database {config.database}: now the backup {file} (version {version})")
     if had_one:
         print(f"the file of before is kept as {kept}")

@@ -71,7 +71,7 @@ def _backups(tx: Transaction, config: Config) -> Finding:
     when = iso(last.at)
     if not last.ok:
         return Finding(False, f"backups: the one of {when} failed: {last.error}")
-    if not (config.backup_dir / last.file).exists():
+    if not os.path.exists(config.backup_dir / last.file):
         return Finding(
             False, f"backups: the one of {when} is not there any more: {config.backup_dir / last.file}"
         )
@@ -93,8 +93,9 @@ def _retention(config: Config) -> Finding:
     folder = config.exports_folder
     if not config.audit_days and not config.ledger_days:
         return Finding(True, f"kept: {told}")
-    place = next(each for each in (folder, *folder.parents) if each.exists())
-    if not place.is_dir() or not os.access(place, os.W_OK):
+    # other than ``Path.exists``, it is no error where the folder above may not be looked into
+    place = next(each for each in (folder, *folder.parents) if os.path.exists(each))
+    if not os.path.isdir(place) or not os.access(place, os.W_OK):
         return Finding(False, f"kept: {told}; old rows stay, because {folder} cannot be written")
     return Finding(True, f"kept: {told}; old rows go to files in {folder}")
 

@@ -11,6 +11,7 @@ from chathub.commands.actions import (
     print_deleted,
     print_json,
     print_table,
+    print_text,
     run_on_database,
 )
 from chathub.config import Config
@@ -35,7 +36,7 @@ def token(config: Config, arguments: argparse.Namespace) -> int:
                 await _create(db, user, arguments)
             case "delete":
                 await db.write(access_tokens.delete, arguments.id, user.id, OPERATOR, Clock().now())
-                print_deleted(arguments.id, as_json=arguments.json)
+                print_deleted(arguments)
             case _:
                 await _list(db, config, user, as_json=arguments.json)
 
@@ -53,7 +54,7 @@ async def _create(db: Database, user: User, arguments: argparse.Namespace) -> No
     if arguments.json:
         print_json({"token": secret, "data": AccessToken.of(row, limits, None)})
     else:
-        print(secret)
+        print_text(secret)
 
 
 async def _list(db: Database, config: Config, user: User, *, as_json: bool) -> None:

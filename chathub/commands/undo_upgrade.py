@@ -42,7 +42,7 @@ def undo_upgrade(config: Config, *, sure: bool) -> bool:
             backup_files.unpack(copy, new)
             check_incoming(new, copy)
             match_secret(config, new, None, None)
-            kept = replace(database, new, label_of("before-undo"))
+            kept = replace(database, new, label_of("before-undo"), origin=copy)
     print(f"done; the file of before is kept as {kept}")
     print("start the ChatHub of before now: this one would upgrade the database again")
     return True

@@ -13,6 +13,7 @@ from chathub.commands.actions import (
     given,
     print_json,
     print_table,
+    print_text,
     run_on_database,
 )
 from chathub.config import Config
@@ -26,13 +27,15 @@ _TITLES = ("id", "name", "e-mail", "role", "subscription", "state", "created")
 
 def users(config: Config, arguments: argparse.Namespace) -> int:
     """List, make or change accounts; gives the exit code."""
+    # before the database is opened: a start does not wait for somebody who types
+    password = _password_of(arguments) if arguments.action == "add" else ""
 
     async def work(db: Database) -> None:
         match arguments.action:
             case None | "list":
                 _print_list(await db.read(_all), as_json=arguments.json)
             case "add":
-                await _add(db, config, arguments)
+                await _add(db, config, arguments, password)
             case _:
                 await _change(db, arguments)
 
@@ -58,9 +61,11 @@ def _print_list(shown: list[User], *, as_json: bool) -> None:
     print_table(_TITLES, cells)
 
 
-async def _add(db: Database, config: Config, arguments: argparse.Namespace) -> None:
-    asked = f"password for {arguments.username}: "
-    password = getpass.getpass(asked) if arguments.prompt else new_random()
+def _password_of(arguments: argparse.Namespace) -> str:
+    return getpass.getpass(f"password for {arguments.username}: ") if arguments.prompt else new_random()
+
+
+async def _add(db: Database, config: Config, arguments: argparse.Namespace, password: str) -> None:
     names = ("username", "email", "role", "subscription_type")
     new = given(arguments, NewUser, *names, password=password)
     passwords = Passwords(config.bcrypt_rounds)
@@ -79,7 +84,7 @@ async def _add(db: Database, config: Config, arguments: argparse.Namespace) -> N
     if arguments.json:
         print_json({"user": User.of(*account), "password": shown})
     else:
-        print(f"{account.user.username}: {shown or 'added'}")
+        print_text(f"{account.user.username}: {shown or 'added'}")
 
 
 async def _change(db: Database, arguments: argparse.Namespace) -> None:
@@ -96,4 +101,5 @@ async def _change(db: Database, arguments: argparse.Namespace) -> None:
         print_json({"user": User.of(*account)})
     else:
         changed, state = account.user, "active" if account.user.is_active else "disabled"
-        print(f"{changed.username}: {changed.email}, {changed.role}, {changed.subscription_type}, {state}")
+        told = (changed.email, changed.role, changed.subscription_type, state)
+        print_text(f"{changed.username}: {', '.join(told)}")

@@ -8,6 +8,7 @@ after a clean shutdown as well.
 
 import contextlib
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 from chathub.disk import flush, identity
@@ -29,11 +30,13 @@ def was_clean(lock: int, database: Path) -> bool:
 
 
 def mark_open(lock: int) -> None:
-    """From here on a shutdown is not clean until ``mark_closed``. On the disk before the first write."""
-    # the record of the previous file is removed with it
-    with contextlib.suppress(OSError):
-        os.ftruncate(lock, len(_OPEN))
-    _write_marker(lock, _OPEN)
+    """From here on a shutdown is not clean until ``mark_closed``. On the disk before the first write. The
+    last sign of life stays: neither a command nor a start that fails is the server that was killed."""
+    with _same_sign_of_life(lock):
+        # the record of the previous file is removed with it
+        with contextlib.suppress(OSError):
+            os.ftruncate(lock, len(_OPEN))
+        _write_marker(lock, _OPEN)
 
 
 def is_marked_open(database: Path) -> bool:
@@ -43,10 +46,11 @@ def is_marked_open(database: Path) -> bool:
     return False
 
 
-def mark_alive(database: Path) -> None:
-    """Leave a sign of life: the time of the lock file's last change, which a crash does not undo."""
+def mark_alive(database: Path, at: float | None = None) -> None:
+    """Leave a sign of life (Unix seconds; None: now): the time of the lock file's last change, which a crash
+    does not undo."""
     with contextlib.suppress(OSError):
-        os.utime(lock_file(database))
+        os.utime(lock_file(database), None if at is None else (at, at))
 
 
 def alive_until(lock: int) -> float:
@@ -58,7 +62,8 @@ def record_file(lock: int, database: Path) -> None:
     """Record which file is open (inode and boot id): another one may be put in its place."""
     found, boot = identity(database), _boot()
     if found is not None and boot:
-        _write_marker(lock, b"%d %b\n" % (found[1], boot), len(_OPEN))
+        with _same_sign_of_life(lock):
+            _write_marker(lock, b"%d %b\n" % (found[1], boot), len(_OPEN))
 
 
 def is_other_file(database: Path) -> bool:
@@ -121,6 +126,15 @@ def _boot() -> bytes:
 def mark_closed(lock: int) -> None:
     """The database is closed, and no damage is known."""
     _write_marker(lock, _CLOSED)
+
+
+@contextlib.contextmanager
+def _same_sign_of_life(lock: int) -> Iterator[None]:
+    """Change the lock file without the time of its last change."""
+    before = os.fstat(lock)
+    yield
+    with contextlib.suppress(OSError):
+        os.utime(lock, ns=(before.st_atime_ns, before.st_mtime_ns))
 
 
 def _write_marker(lock: int, content: bytes, at: int = 0) -> None:

@@ -37,9 +37,10 @@ def pending_replacement(database: Path) -> Path | None:
     return min((path for path in paths if path.name.startswith(database.name + _INCOMING)), default=None)
 
 
-def replace(database: Path, new: Path, label: str) -> Path:
+def replace(database: Path, new: Path, label: str, *, origin: Path) -> Path:
     """Put a complete file, which no process has open, in the database's place, under the database's lock;
     gives the path of the old file. ``label`` says what happened, such as ``before-restore-20240131-120000``.
+    ``origin`` is what the new file was made from: its time says until when the server ran whose state it is.
 
     Raises:
         StartError: the file system refuses.
@@ -49,6 +50,8 @@ def replace(database: Path, new: Path, label: str) -> Path:
         while any(_kept(database, label, ending).exists() for ending in (*_LOGS, "")):
             label += "-"
         upgrade_marker(database).unlink(missing_ok=True)
+        made_at = origin.stat().st_mtime
+        os.utime(new, (made_at, made_at))
         os.replace(new, database.with_name(database.name + _INCOMING + label))
         flush(database.parent)
     except OSError as error:
@@ -83,6 +86,7 @@ def finish_replacement(database: Path) -> Path | None:
         flush(database.parent)
         os.replace(new, database)
         clean_shutdown.forget_file(database)
+        clean_shutdown.mark_alive(database, database.stat().st_mtime)
         flush(database.parent)
     except OSError as error:
         raise StartError(f"{database} cannot be replaced: {error}") from error

@@ -6,7 +6,7 @@ import hashlib
 import itertools
 import os
 import stat
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -132,17 +132,19 @@ class Folder:
         return OpenFile(opened, status.st_size, _etag(repr(marks).encode()), headers)
 
 
-def check(folder: Path, database: Path) -> list[str]:
-    """Check a front end's folder at the start; gives the names in it that cannot be reached.
+def check(folder: Path, private: Iterable[Path]) -> list[str]:
+    """Check a front end's folder at the start; gives the names in it that cannot be reached. ``private``:
+    files and folders that nobody else may read.
 
     Raises:
-        StartError: there is no page in it, or the database is in it.
+        StartError: there is no page in it, or one of these is in it.
     """
-    if not folder.is_dir():
+    if not os.path.isdir(folder):
         raise StartError(f"the front end's folder {folder} does not exist, or is no folder")
     root = Path(os.path.realpath(folder))
-    if Path(os.path.realpath(database)).is_relative_to(root):
-        raise StartError(f"the database {database} is in the front end's folder {folder}, which all may read")
+    for path in private:
+        if Path(os.path.realpath(path)).is_relative_to(root):
+            raise StartError(f"{path} is in the front end's folder {folder}, which all may read")
     try:
         is_page = Folder(folder).read_index() is not None
     except OSError as error:

@@ -1,12 +1,14 @@
 """Section 9 of the API document: users who leave for good."""
 
 import asyncio
+import contextlib
 
 from aiohttp import web
 
 from chathub.accounts import logins
 from chathub.app_keys import CALLER, CLOCK, DB, REMOVER, RUNNING, SESSIONS, THROTTLE
 from chathub.chat import leaving
+from chathub.database.errors import DatabaseUnavailable
 from chathub.errors import BadRequest
 from chathub.handlers.confirmation import confirm_password
 from chathub.handlers.http import actor, body, done
@@ -49,6 +51,7 @@ async def _end(request: web.Request, user_id: int) -> None:
         return any([uses_key(run) for uses_key in excluded]) or of_user(user_id)(run)
 
     await app[RUNNING].stop(is_ended)
-    await app[THROTTLE].forget(*logins.all_of(user_id, leaver.names))
-    await app[DB].write_with_retry(leaving.begin_removal, user_id, now)
-    app[REMOVER].wake()
+    app[REMOVER].begin(user_id)
+    # the account has ended, whatever the database does now; these end by themselves within hours
+    with contextlib.suppress(DatabaseUnavailable):
+        await app[THROTTLE].forget(*logins.all_of(user_id, leaver.names))

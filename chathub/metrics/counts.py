@@ -6,7 +6,7 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Sequence, Sized
 
-# label sets of one metric; what comes beyond is counted together
+# label sets of one metric, if it says nothing else; what comes beyond is counted together
 MOST = 500
 OTHER = "other"
 
@@ -14,23 +14,26 @@ Labels = tuple[str, ...]
 
 
 class Counter:
-    """A number that only grows, for each set of label values. ``scale`` divides it in the text: amounts of
-    money are counted in millionths."""
+    """A number that only grows, for each set of label values, of which there may be ``most``. ``scale``
+    divides it in the text: amounts of money are counted in millionths."""
 
-    def __init__(self, name: str, text: str, labels: Labels = (), scale: int = 1) -> None:
+    def __init__(
+        self, name: str, text: str, labels: Labels = (), *, scale: int = 1, most: int = MOST
+    ) -> None:
         self.name = name
         self.text = text
         self.labels = labels
         self.scale = scale
+        self.most = most
         self.values: dict[Labels, float] = {} if labels else {(): 0}
 
     def add(self, labels: Labels = (), by: float = 1) -> None:
-        """Count for a set of label values. Beyond ``MOST`` sets, new ones are counted together."""
+        """Count for a set of label values. Beyond ``most`` sets, new ones are counted together."""
         values = self.values
         try:
             values[labels] += by
         except KeyError:
-            labels = _bounded(labels, values)
+            labels = _bounded(labels, values, self.most)
             values[labels] = values.get(labels, 0) + by
 
     def scaled(self) -> dict[Labels, float]:
@@ -38,7 +41,7 @@ class Counter:
 
     def copy(self) -> Counter:
         """The counter as it is now, for another thread."""
-        copied = Counter(self.name, self.text, self.labels, self.scale)
+        copied = Counter(self.name, self.text, self.labels, scale=self.scale, most=self.most)
         copied.values = dict(self.values)
         return copied
 
@@ -57,7 +60,7 @@ class Histogram:
         self.cells: dict[Labels, list[float]] = {} if labels else {(): self._cell()}
 
     def observe(self, value: float, labels: Labels = ()) -> None:
-        """Count a value for a set of label values; as in ``Counter.add``, too many sets are one."""
+        """Count a value for a set of label values; beyond ``MOST`` sets, new ones are counted together."""
         try:
             cell = self.cells[labels]
         except KeyError:
@@ -76,6 +79,6 @@ class Histogram:
         return [0] * (len(self.bounds) + 2)
 
 
-def _bounded(labels: Labels, known: Sized) -> Labels:
+def _bounded(labels: Labels, known: Sized, most: int = MOST) -> Labels:
     """The labels of a new series; with many series already, those of the one for all others."""
-    return labels if len(known) < MOST else (OTHER,) * len(labels)
+    return labels if len(known) < most else (OTHER,) * len(labels)

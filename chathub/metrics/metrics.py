@@ -10,11 +10,14 @@ from chathub.billing.ledger import UsageCost
 from chathub.formats.events import Units
 from chathub.formats.failures.table import FailureClass, meaning_of
 from chathub.formats.messages import Attempt
-from chathub.metrics.counts import OTHER, Counter, Histogram, Labels
+from chathub.metrics.counts import MOST, OTHER, Counter, Histogram, Labels
 from chathub.providers.catalog import Catalog
 from chathub.providers.chat_model import ChatModel
 from chathub.schemas.budgets import Budget, BudgetKind
 
+# label sets of the requests. All their values are the server's own words, but a stranger brings about most of
+# them: with few, an error of a route could not be told from what he was refused
+MOST_REQUESTS = 5_000
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 # seconds; a first token may take minutes with a reasoning model
 _FIRST_TOKEN = (0.25, 0.5, 1, 2, 4, 8, 16, 32, 64, 128)
@@ -25,8 +28,8 @@ UNLISTED = "unlisted"
 _BY_MODEL = ("provider", "model")
 
 
-def _counter(name: str, text: str, labels: Labels = (), scale: int = 1) -> Any:
-    return field(default_factory=partial(Counter, name, text, labels, scale))
+def _counter(name: str, text: str, labels: Labels = (), *, scale: int = 1, most: int = MOST) -> Any:
+    return field(default_factory=partial(Counter, name, text, labels, scale=scale, most=most))
 
 
 def _histogram(name: str, text: str, bounds: Sequence[float], labels: Labels = ()) -> Any:
@@ -41,6 +44,7 @@ class Metrics:
         "chathub_http_requests_total",
         "Requests by method, route and status; 499 for a client that left before the response.",
         ("method", "route", "status"),
+        most=MOST_REQUESTS,
     )
     request_seconds: Counter = _counter(
         "chathub_http_request_seconds_total",

@@ -49,6 +49,7 @@ class RowFile:
 
     def close(self) -> None:
         """Delete the file if it is not finished."""
+        # on a full disk closing fails again, and what is there must not stay
         with contextlib.suppress(OSError):
             self._file.close()
         with contextlib.suppress(OSError):

@@ -28,10 +28,8 @@ WHERE id IN (SELECT id FROM conversations WHERE user_id = :user_id AND deleted_a
 DELETE FROM files WHERE id IN (SELECT id FROM files WHERE user_id = :user_id LIMIT :most)
 
 -- name: delete_responses
--- some of those that nothing continues
-DELETE FROM responses WHERE id IN (
-    SELECT id FROM responses AS own WHERE user_id = :user_id
-        AND NOT EXISTS (SELECT 1 FROM responses AS later WHERE later.previous_id = own.id) LIMIT :most)
+-- the newest ones, which nothing continues but what goes with them
+DELETE FROM responses WHERE id IN (SELECT id FROM responses WHERE user_id = :user_id ORDER BY id DESC LIMIT :most)
 
 -- name: delete_deletions
 DELETE FROM deleted_conversations WHERE (user_id, public_id) IN (

@@ -95,6 +95,8 @@ async def test_archive_has_all_that_the_user_made_and_no_secret(
     assert json.loads(found["profile.json"])["user"]["username"] == "user"
     rows = list(csv.DictReader(io.StringIO(found["usage.csv"].decode("utf-8-sig"))))
     assert [row["kind"] for row in rows].count("chat") == 2 and {row["username"] for row in rows} == {"user"}
+    (day,) = csv.DictReader(io.StringIO(found["usage_by_day.csv"].decode("utf-8-sig")))
+    assert (day["name"], day["attempts"]) == (rows[0]["at"][:10], str(len(rows)))
     kept = json.loads(found[f"responses/{stored['id']}.json"])
     assert "the input" in json.dumps(kept["input"]) and kept["response"]["id"] == stored["id"]
     events = [each["event"] for each in json.loads(found["audit.json"])]

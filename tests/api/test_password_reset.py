@@ -353,6 +353,16 @@ async def test_mail_that_fails_leaves_the_next_one_to_be_sent(client: TestClient
     await done(await confirm(client, await code_for(client, server)))
 
 
+async def test_address_that_no_mail_can_go_to_is_told_in_the_log_alone(
+    client: TestClient, server: MailServer, mailing: Config, caplog: pytest.LogCaptureFixture
+) -> None:
+    address = "用户@example.com"
+    rows(mailing, f"UPDATE users SET email = '{address}', email_key = '{address}' WHERE username = 'user'")
+    await done(await ask(client, address))
+    await until(lambda: "no mail: " in caplog.text)
+    assert address not in caplog.text and server.mails == []
+
+
 # the audit
 
 
@@ -370,3 +380,13 @@ async def test_audit_shows_code_wrong_code_and_reset_without_secrets(
     ]
     assert events(mailing, "user.password")[0][:3] == ("user.password", "user", target)
     assert code not in json.dumps(events(mailing, ""))
+
+
+async def test_guesses_at_addresses_without_an_account_are_in_the_audit_too(
+    client: TestClient, mailing: Config
+) -> None:
+    """A response that writes nothing would come sooner, and tell that there is no account."""
+    await sentence(await confirm(client, "A" * 8, "nobody@example.com"), 400)
+    await sentence(await confirm(client, "A" * 8), 400)
+    (unknown, known) = events(mailing, "password.")
+    assert (unknown[:4], known[:2]) == (("password.code_refused", "", "", HERE), unknown[:2])

@@ -14,10 +14,14 @@ from aiohttp import ClientPayloadError
 from aiohttp.test_utils import TestClient
 from chats import add_model, held, messages_of, opened, stream
 from conftest import Connect, Headers, sign_in
-from conversations import add_conversation
+from conversations import add_conversation, add_image
 from scripted import Provider, chunk, reply
 
+from chathub.app_keys import DB, REMOVER, RUNNING
+from chathub.chat import leaving
 from chathub.config import Config
+from chathub.database.transaction import Transaction
+from chathub.running.registry import Predicate
 
 # in all that the user writes
 CANARY = "kanarie"
@@ -284,6 +288,52 @@ async def test_removal_goes_on_at_the_next_start(
     await connect()
     await until_removed(config.database)
     assert places(config.database, CANARY) == []
+
+
+async def test_removal_begins_when_a_disk_has_room_again_that_was_full_after_the_end_of_the_account(
+    client: TestClient, admin: Headers, config: Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    user_id = await register(client, admin, "leaver")
+    app = client.server.app  # type: ignore[attr-defined]
+    stop = app[RUNNING].stop
+
+    async def fill(state: str) -> None:
+        await app[DB].run_bare(lambda connection: connection.execute(f"PRAGMA query_only = {state}"))
+
+    async def stop_on_a_full_disk(where: Predicate) -> None:
+        await fill("ON")
+        await stop(where)
+
+    monkeypatch.setattr(app[RUNNING], "stop", stop_on_a_full_disk)
+    await done(await client.delete(f"/api/users/{user_id}?purge=true", headers=admin))
+    assert read(config.database, "SELECT user_id, is_idle FROM leaving_users") == [(user_id, 0)]
+    await fill("OFF")
+    await until_removed(config.database)
+
+
+async def test_files_go_only_after_the_messages_that_show_them(
+    client: TestClient, admin: Headers, config: Config
+) -> None:
+    """A removal may begin between the two writes of a step of the remover."""
+    user_id = await register(client, admin, "leaver")
+    (shown,) = add_conversation(config.database, "c", ["an image"])
+    add_image(config.database, shown, "f", PIXEL)
+    with closing(sqlite3.connect(config.database)) as connection, connection:
+        connection.execute("UPDATE conversations SET user_id = ? WHERE public_id = 'c'", (user_id,))
+        connection.execute("UPDATE files SET user_id = ?", (user_id,))
+
+    def begin_between(tx: Transaction) -> bool:
+        tx.run(tx.q.leaving_users.insert, user_id=user_id, names="[]")
+        tx.run(tx.q.leaving_users.set_idle, user_id=user_id)
+        tx.run(tx.q.leaving_users.hide_conversations, user_id=user_id, now=1, most=9)
+        return leaving.remove_batch(tx, 1)
+
+    app = client.server.app  # type: ignore[attr-defined]
+    assert await app[DB].write(begin_between)
+    app[REMOVER].wake()
+    await until_removed(config.database)
+    for table in ("messages", "files"):
+        assert read(config.database, f"SELECT 1 FROM {table}") == []
 
 
 async def test_only_names_of_users_who_leave_can_be_changed_in_the_audit_and_the_ledger(

@@ -353,7 +353,9 @@ def open_below(folder: Path) -> list[str]:
         ("file", "is no folder"),
         ("empty", "has no readable index.html"),
         ("folder named index.html", "has no readable index.html"),
-        ("database inside", "is in the front end's folder"),
+        ("database inside", "chathub.db is in the front end's folder"),
+        ("backups inside", "backups is in the front end's folder"),
+        ("exports inside", "old is in the front end's folder"),
     ],
 )
 def test_start_without_a_page_is_refused(config: Config, tmp_path: Path, made: str, said: str) -> None:
@@ -368,6 +370,10 @@ def test_start_without_a_page_is_refused(config: Config, tmp_path: Path, made: s
         case "database inside":
             write_build(folder)
             config = dataclasses.replace(config, database=folder / "data" / "chathub.db")
+        case "backups inside":
+            config = dataclasses.replace(config, backup_dir=write_build(folder) / "backups")
+        case "exports inside":
+            config = dataclasses.replace(config, export_dir=write_build(folder) / "old")
     with pytest.raises(StartError, match=said):
         create_app(dataclasses.replace(config, frontend=folder))
 
