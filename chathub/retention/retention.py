@@ -11,7 +11,7 @@ import logging
 
 from chathub.chat import removal
 from chathub.chat.remover import Remover
-from chathub.clock import Clock
+from chathub.clock import DAY, Clock
 from chathub.config import Config
 from chathub.database.database import Database
 from chathub.database.transaction import Transaction
@@ -23,9 +23,8 @@ log = logging.getLogger("chathub.retention")
 
 # seconds before the first round and between two rounds; between two steps of one
 _ROUND, _PAUSE = 3600.0, 0.05
-_DAY = 86_400_000
 # milliseconds that a round goes further than the one before, at most
-_LEAP = 7 * _DAY
+_LEAP = 7 * DAY
 _SETTING = "retention_until"
 # milliseconds: an earlier stamp is of a clock that had not been set yet, and says nothing
 _FIRST = 1_577_836_800_000
@@ -37,29 +36,29 @@ class Retention:
     def __init__(self, db: Database, clock: Clock, config: Config, remover: Remover) -> None:
         self._db = db
         self._clock = clock
-        self._settings = config.retention
-        self._folder = config.retention.folder_beside(config.database)
+        self._config = config
         self._remover = remover
         # why the rows of a table could not be exported in the last round
         self._problems: dict[str, str] = {}
 
     async def run(self) -> None:
         """Remove what is old without end, if anything is kept for a time only."""
-        while self._settings.is_limited:
+        config = self._config
+        while config.conversation_days or config.audit_days or config.ledger_days:
             await asyncio.sleep(_ROUND)
             await self.remove_old()
 
     async def remove_old(self) -> None:
         """One round."""
         until, zone = await self._db.write(_advance, self._clock.certain()), self._clock.zone
-        if days := self._settings.conversation_days:
-            await self._remove_conversations(until - days * _DAY)
+        if days := self._config.conversation_days:
+            await self._remove_conversations(until - days * DAY)
         for table, days in (
-            (tables.AUDIT, self._settings.audit_days),
-            (tables.LEDGER, self._settings.ledger_days),
+            (tables.AUDIT, self._config.audit_days),
+            (tables.LEDGER, self._config.ledger_days),
         ):
             if days:
-                await self._remove_rows(table, tables.month_begin(until - days * _DAY, zone))
+                await self._remove_rows(table, tables.month_begin(until - days * DAY, zone))
 
     async def _remove_conversations(self, before: int) -> None:
         now, certain = self._clock.now(), self._clock.certain()
@@ -87,12 +86,15 @@ class Retention:
         span = await self._db.read_background(None, tables.find_old, table, before, self._clock.certain())
         if span is None:
             return None
-        with await asyncio.to_thread(RowFile, self._folder, table.name, span) as file:
+        file = await asyncio.to_thread(RowFile, self._config.exports_folder, table.name, span)
+        try:
             after = span.first - 1
             while rows := await self._db.read_background(None, tables.list_rows, table, after, span.last):
                 await asyncio.to_thread(file.write, rows)
                 after = rows[-1].id
             await asyncio.to_thread(file.finish)
+        finally:
+            await asyncio.to_thread(file.close)
         return span.last
 
     async def _delete_exported(self, table: Table) -> None:
