@@ -94,19 +94,19 @@ def _operation(operation: JsonObject) -> Iterator[Block]:
         yield Text(f"Body: {', or '.join(map(_content, body['content'].items()))}{needed}.")
         yield from (Code(_pretty(each["example"])) for each in body["content"].values() if "example" in each)
     responses = operation["responses"]
-    shared = [status for status, answer in responses.items() if "$ref" in answer]
-    answers = [(status, *_answer(responses[status])) for status in responses if status not in shared]
-    yield Table(("status", "body", "codes of its own"), answers)
+    shared = [status for status, response in responses.items() if "$ref" in response]
+    own = [(status, *_response(responses[status])) for status in responses if status not in shared]
+    yield Table(("status", "body", "codes of its own"), own)
     if shared:
         yield Text(f"[Shared errors](#shared-errors): {', '.join(shared)}.")
 
 
-def _answer(answer: JsonObject) -> tuple[str, str]:
-    if "x-codes" in answer:
-        (schema,) = [content["schema"] for content in answer["content"].values()]
-        return _kind(schema), _words(answer["x-codes"])
-    told = "; or ".join(map(_content, answer.get("content", {}).items()))
-    headers = [f"`{name}`: {header['description']}" for name, header in answer.get("headers", {}).items()]
+def _response(response: JsonObject) -> tuple[str, str]:
+    if "x-codes" in response:
+        (schema,) = [content["schema"] for content in response["content"].values()]
+        return _kind(schema), _words(response["x-codes"])
+    told = "; or ".join(map(_content, response.get("content", {}).items()))
+    headers = [f"`{name}`: {header['description']}" for name, header in response.get("headers", {}).items()]
     return ". ".join(filter(None, (told, *headers))), ""
 
 

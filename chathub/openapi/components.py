@@ -41,13 +41,13 @@ _ERROR_CODE: JsonObject = {
 class Components:
     """Gives the schema of a type, and collects those of the structs in it in ``schemas``.
 
-    ``are_answers``: they are those of responses, where a field with a default is always there.
+    ``are_responses``: they are those of responses, where a field with a default is always there.
     """
 
-    def __init__(self, *, are_answers: bool) -> None:
-        self.schemas: dict[str, JsonObject] = {"ErrorCode": _ERROR_CODE} if are_answers else {}
+    def __init__(self, *, are_responses: bool) -> None:
+        self.schemas: dict[str, JsonObject] = {"ErrorCode": _ERROR_CODE} if are_responses else {}
         self._kinds: dict[str, type[Struct]] = {}
-        self._are_answers = are_answers
+        self._are_responses = are_responses
 
     def schema_of(self, kind: Any) -> JsonObject:
         """The schema of a type; that of a struct is a reference.
@@ -87,14 +87,18 @@ class Components:
         if field.name == "code" and kind.__name__ in ("Error", "ErrorEvent", "ModelHealth"):
             return {"$ref": f"{PLACE}ErrorCode"}
         schema = self.schema_of(field.type)
-        if not self._are_answers and field.default not in (NODEFAULT, UNSET, None) and "const" not in schema:
+        if (
+            not self._are_responses
+            and field.default not in (NODEFAULT, UNSET, None)
+            and "const" not in schema
+        ):
             schema["default"] = msgspec.to_builtins(field.default)
         if text := description_of(kind.__name__, field.name):
             schema["description"] = text
         return schema
 
     def _is_always_there(self, kind: type[Struct], field: structs.FieldInfo) -> bool:
-        if not self._are_answers or kind.__struct_config__.omit_defaults:
+        if not self._are_responses or kind.__struct_config__.omit_defaults:
             return False
         return field.default is not UNSET and field.default_factory is NODEFAULT
 

@@ -69,13 +69,13 @@ def build() -> JsonObject:
 
 class _Builder:
     def __init__(self) -> None:
-        self._requests = Components(are_answers=False)
-        self._answers = Components(are_answers=True)
+        self._requests = Components(are_responses=False)
+        self._responses = Components(are_responses=True)
         self._shared: dict[str, JsonObject] = {}
 
     def components(self) -> JsonObject:
-        schemas = {**self._requests.schemas, **self._answers.schemas}
-        if twice := self._requests.schemas.keys() & self._answers.schemas.keys():
+        schemas = {**self._requests.schemas, **self._responses.schemas}
+        if twice := self._requests.schemas.keys() & self._responses.schemas.keys():
             raise TypeError(f"both in requests and in responses: {twice}")
         return {
             "schemas": {name: schemas[name] for name in sorted(schemas)},
@@ -98,7 +98,7 @@ class _Builder:
             **({"parameters": parameters} if parameters else {}),
             **self._request_body(told),
             "responses": {
-                "200": self._answer(told, is_head),
+                "200": self._success(told, is_head),
                 **(
                     {"304": {"description": "As the client has it (`If-None-Match`)"}}
                     if told.has_etag
@@ -150,24 +150,24 @@ class _Builder:
         is_required = bool(told.form) or bool(self._requests.schemas[name].get("required"))
         return {"requestBody": {"required": is_required, "content": content}}
 
-    def _answer(self, told: Operation, is_head: bool) -> JsonObject:
-        answer: JsonObject = {"description": "Done"}
+    def _success(self, told: Operation, is_head: bool) -> JsonObject:
+        response: JsonObject = {"description": "Done"}
         if told.headers:
-            answer["headers"] = {
+            response["headers"] = {
                 header.name: {"description": header.description, "schema": {"type": "string"}}
                 for header in told.headers
             }
-        if told.answers and not is_head:
-            answer["content"] = {each.media_type: self._content(each) for each in told.answers}
-        return answer
+        if told.responses and not is_head:
+            response["content"] = {each.media_type: self._content(each) for each in told.responses}
+        return response
 
     def _content(self, content: Content) -> JsonObject:
         described = {"description": content.description} if content.description else {}
         if content.media_type == JSON:
-            return {"schema": {**self._answers.schema_of(content.kind), **described}}
+            return {"schema": {**self._responses.schema_of(content.kind), **described}}
         if content.media_type == EVENTS:
             # the next version of OpenAPI has a word of its own for the schema of one event
-            return {"x-item-schema": {**self._answers.schema_of(content.kind), **described}}
+            return {"x-item-schema": {**self._responses.schema_of(content.kind), **described}}
         return {"schema": {"type": "string", **described}} if described else {}
 
     def _error(self, route: Route, told: Operation, status: int) -> JsonObject:
@@ -175,21 +175,21 @@ class _Builder:
         name = ("V1" if is_program else "") + _NAMES.get(status, "".join(HTTPStatus(status).phrase.split()))
         shared = errors.shared_codes(status, is_program=is_program)
         if shared and name not in self._shared:
-            self._shared[name] = self._response(status, shared, is_program)
+            self._shared[name] = self._failure(status, shared, is_program)
         own = [code for code in told.errors.get(status, "").split() if code not in shared]
         if not own:
             return {"$ref": f"#/components/responses/{name}"}
-        response = self._response(status, [*dict.fromkeys(own)], is_program)
+        response = self._failure(status, [*dict.fromkeys(own)], is_program)
         return {
             **response,
             **({"x-more-codes": {"$ref": f"#/components/responses/{name}"}} if shared else {}),
         }
 
-    def _response(self, status: int, codes: list[str], is_program: bool) -> JsonObject:
+    def _failure(self, status: int, codes: list[str], is_program: bool) -> JsonObject:
         kind: Any = OpenAIError | AnthropicError if is_program else Error
         return {
             "description": HTTPStatus(status).phrase,
-            "content": {JSON: {"schema": self._answers.schema_of(kind)}},
+            "content": {JSON: {"schema": self._responses.schema_of(kind)}},
             "x-codes": codes,
         }
 

@@ -1,4 +1,4 @@
-"""The codes of errors that an operation may answer besides its own, by the kind of the operation."""
+"""The codes of errors that an operation may respond with besides its own, by the kind of the operation."""
 
 from collections.abc import Iterator, Mapping
 
@@ -57,7 +57,7 @@ def shared_codes(status: int, *, is_program: bool) -> list[str]:
 
 
 def statuses_of(route: Route, operation: Operation) -> list[int]:
-    """Every status but 200 that an operation may answer, in order."""
+    """Every status but 200 that an operation may respond with, in order."""
     found = {status for codes in _kinds_of(route, operation) for status in codes}
     if "{" not in route.path:
         found.discard(404)

@@ -32,7 +32,7 @@ class Operation(Struct, frozen=True, kw_only=True):
 
     ``id`` names it in generated clients and never changes. ``query`` are the types of its query parameters
     together, ``body`` is that of its JSON body; ``form`` describes a form that it takes besides, or instead.
-    ``answers`` are the bodies of its 200. ``errors`` are the codes of its own by their status, with blanks
+    ``responses`` are the bodies of its 200. ``errors`` are the codes of its own by their status, with blanks
     between them: those that many requests may get come to them (``errors.py``). ``sent_headers`` are those of
     the request that have a meaning here, ``headers`` those of the response. ``is_signed_in_by_choice``:
     public, but a token means something. ``has_etag``: 304 for what the client has already.
@@ -44,7 +44,7 @@ class Operation(Struct, frozen=True, kw_only=True):
     query: Sequence[type[Struct]] = ()
     body: Any = None
     form: str = ""
-    answers: Sequence[Content] = ()
+    responses: Sequence[Content] = ()
     errors: Mapping[int, str] = {}
     headers: Sequence[Header] = ()
     sent_headers: Sequence[Header] = ()

@@ -23,13 +23,13 @@ OPERATIONS: Operations = {
         description="`token` is a session token. Wrong passwords are slowed down: then even the right one "
         "is refused with 429 until `Retry-After` is over.",
         body=schemas.Login,
-        answers=[json(schemas.LoggedIn)],
+        responses=[json(schemas.LoggedIn)],
         errors={401: "wrong_credentials", 403: "account_disabled", 429: _ATTEMPTS},
     ),
     auth.show_registration: Operation(
         id="getRegistrationRules",
         summary="What a new user must enter",
-        answers=[json(schemas.RegistrationRules)],
+        responses=[json(schemas.RegistrationRules)],
     ),
     auth.send_verification_code: Operation(
         id="sendVerificationCode",
@@ -38,7 +38,7 @@ OPERATIONS: Operations = {
         "whether the address has an account or not. Where the server sends no mail, "
         "`verification_required` is false.",
         body=schemas.VerificationCodeRequest,
-        answers=[json(schemas.VerificationCodeSent)],
+        responses=[json(schemas.VerificationCodeSent)],
         errors={400: "email_invalid", 403: "registration_closed", 429: _ATTEMPTS, 502: "mail_not_sent"},
     ),
     auth.register: Operation(
@@ -47,7 +47,7 @@ OPERATIONS: Operations = {
         description="It has no token: log in afterwards. A registration that fails uses up neither its "
         "invite code nor a right verification code.",
         body=schemas.Registration,
-        answers=[json(UserSaved)],
+        responses=[json(UserSaved)],
         errors={
             400: f"{FIELDS} verification_code_required verification_code_wrong invite_required "
             "invite_invalid",
@@ -61,7 +61,7 @@ OPERATIONS: Operations = {
         description="Eight characters, valid for 30 minutes and for five tries. The response is the same "
         "whether the address has an account or not.",
         body=schemas.PasswordResetRequest,
-        answers=[json(Success)],
+        responses=[json(Success)],
         errors={400: "email_invalid mail_not_configured", 429: _ATTEMPTS},
     ),
     codes.reset_password: Operation(
@@ -69,7 +69,7 @@ OPERATIONS: Operations = {
         summary="Set a new password with the code of a mail",
         description="It ends all tokens of the user.",
         body=schemas.PasswordResetConfirmation,
-        answers=[json(Success)],
+        responses=[json(Success)],
         errors={
             400: "email_invalid mail_not_configured password_too_long password_has_nul "
             "verification_code_wrong",
@@ -81,7 +81,7 @@ OPERATIONS: Operations = {
         summary="Let a new mail address count, with the code that was sent to it",
         description="The old address gets a notice.",
         body=schemas.EmailConfirmation,
-        answers=[json(UserSaved)],
+        responses=[json(UserSaved)],
         errors={
             400: "email_invalid mail_not_configured verification_code_wrong",
             409: "email_taken",
@@ -92,43 +92,43 @@ OPERATIONS: Operations = {
         id="createUser",
         summary="Create an account",
         body=NewUser,
-        answers=[json(UserSaved)],
+        responses=[json(UserSaved)],
         errors={400: FIELDS, 429: _ATTEMPTS},
     ),
     auth.verify: Operation(
         id="verifyToken",
         summary="Whose token this is",
-        answers=[json(schemas.ValidToken)],
+        responses=[json(schemas.ValidToken)],
     ),
     auth.logout: Operation(
         id="logout",
         summary="End the session of the request",
-        answers=[json(Success)],
+        responses=[json(Success)],
     ),
     sessions.refresh: Operation(
         id="refreshSession",
         summary="Get a new session token in place of the old one",
         description="The old one ends at once. A session ends 30 days after its login "
         "(`CHATHUB_SESSION_SECONDS`).",
-        answers=[json(session_schemas.TokenRenewed)],
+        responses=[json(session_schemas.TokenRenewed)],
         errors={403: _SESSION},
     ),
     sessions.end_all: Operation(
         id="endAllSessions",
         summary="End all sessions of the caller, this one too",
-        answers=[json(session_schemas.SessionsEnded)],
+        responses=[json(session_schemas.SessionsEnded)],
         errors={403: _SESSION},
     ),
     sessions.list_own: Operation(
         id="listSessions",
         summary="List the caller's sessions, the last used first",
-        answers=[json(list[session_schemas.Session])],
+        responses=[json(list[session_schemas.Session])],
         errors={403: _SESSION},
     ),
     sessions.end_one: Operation(
         id="endSession",
         summary="End one of the caller's sessions",
-        answers=[json(Success)],
+        responses=[json(Success)],
         errors={403: _SESSION, 404: "session_not_found"},
     ),
     invites.create: Operation(
@@ -136,19 +136,19 @@ OPERATIONS: Operations = {
         summary="Create an invite code",
         description="`code` is shown this once: only its digest is stored. At most 1000 codes.",
         body=invite_schemas.NewInvite,
-        answers=[json(invite_schemas.InviteCreated)],
+        responses=[json(invite_schemas.InviteCreated)],
         errors={400: "too_many_invites"},
     ),
     invites.list_all: Operation(
         id="listInvites",
         summary="List the invite codes, the newest first",
         description="One that has expired is listed for 30 more days.",
-        answers=[json(list[invite_schemas.Invite])],
+        responses=[json(list[invite_schemas.Invite])],
     ),
     invites.delete: Operation(
         id="deleteInvite",
         summary="Delete an invite code",
-        answers=[json(Success)],
+        responses=[json(Success)],
         errors={404: "invite_not_found"},
     ),
 }

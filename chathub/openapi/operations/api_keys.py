@@ -18,13 +18,13 @@ OPERATIONS: Operations = {
         description="It replaces the caller's API key of the same provider and `label`. Keys are stored "
         "encrypted and never shown. The provider is not asked: test the key for that.",
         body=schemas.NewApiKey,
-        answers=[json(schemas.ApiKeyChanged)],
+        responses=[json(schemas.ApiKeyChanged)],
         errors={400: f"unknown_provider local_model_needs_no_key {_WRONG}"},
     ),
     api_keys.list_own: Operation(
         id="listApiKeys",
         summary="List the caller's own API keys",
-        answers=[json(list[schemas.ApiKey])],
+        responses=[json(list[schemas.ApiKey])],
     ),
     api_keys.update: Operation(
         id="updateApiKey",
@@ -32,20 +32,20 @@ OPERATIONS: Operations = {
         description="Only the fields that are given change. A `base_url` at another origin needs the API "
         "key again.",
         body=schemas.ApiKeyChange,
-        answers=[json(schemas.ApiKeyChanged)],
+        responses=[json(schemas.ApiKeyChanged)],
         errors={400: f"new_address_needs_key {_WRONG}", 404: "api_key_not_found"},
     ),
     api_keys.delete: Operation(
         id="deleteApiKey",
         summary="Delete an API key for good",
         description="Replies that are generated with it are stopped.",
-        answers=[json(Success)],
+        responses=[json(Success)],
         errors={404: "api_key_not_found"},
     ),
     api_keys.toggle: Operation(
         id="toggleApiKey",
         summary="Enable an API key that is disabled, or the other way round",
-        answers=[json(schemas.ApiKeyChanged)],
+        responses=[json(schemas.ApiKeyChanged)],
         errors={404: "api_key_not_found"},
     ),
     probes.test_key: Operation(
@@ -54,7 +54,7 @@ OPERATIONS: Operations = {
         description="With the list of models, else with a reply of one token; with `model` by a reply of "
         "that model. An API key that works is usable again, whatever failed before. Both outcomes are 200.",
         body=schemas.KeyTest,
-        answers=[json(_TESTED)],
+        responses=[json(_TESTED)],
         errors={
             400: "api_key_moved api_key_unreadable model_of_other_provider unknown_model "
             "local_model_needs_no_key proxy_url_unreadable local_model_disabled",

@@ -11,6 +11,6 @@ OPERATIONS: Operations = {
         description="The newest first. An entry is written in the transaction of what it tells, and never "
         "changes. It has no password, API key or token.",
         query=[AuditFilter],
-        answers=[json(AuditPage)],
+        responses=[json(AuditPage)],
     ),
 }

@@ -62,7 +62,7 @@ OPERATIONS: Operations = {
         description="A reply belongs to the server: it is written to its end and stored, also if the "
         "client leaves. The server adds the history; the client sends its last message only.",
         body=chats.Chat,
-        answers=[json(replies.ChatReply)],
+        responses=[json(replies.ChatReply)],
         sent_headers=[KEY],
         errors={
             **_NEW,
@@ -89,7 +89,7 @@ OPERATIONS: Operations = {
         "before it. A line without anything is a heartbeat. Failures after the question is stored are "
         "`error` events, whose `status` is the status that `POST /api/chat` has.",
         body=chats.Chat,
-        answers=[events(CHAT_EVENT)],
+        responses=[events(CHAT_EVENT)],
         sent_headers=[KEY],
         errors=_NEW,
     ),
@@ -100,14 +100,14 @@ OPERATIONS: Operations = {
         "same events come from the database. Any number of clients may follow. Each event has an `id:` "
         "line: the characters of text and of reasoning so far, as `5-7`.",
         query=[chats.Resume],
-        answers=[events(CHAT_EVENT)],
+        responses=[events(CHAT_EVENT)],
         sent_headers=[_LAST],
         errors={404: "message_not_found", 429: "too_many_streams"},
     ),
     chat.list_active: Operation(
         id="listActiveReplies",
         summary="List the caller's replies that are being generated",
-        answers=[json(list[replies.ActiveReply])],
+        responses=[json(list[replies.ActiveReply])],
     ),
     chat.stop: Operation(
         id="stopReply",
@@ -115,7 +115,7 @@ OPERATIONS: Operations = {
         description="One of `message_id` and `conversation_id` is needed. The text so far is stored before "
         "the response comes.",
         body=chats.Stop,
-        answers=[json(replies.Stopped)],
+        responses=[json(replies.Stopped)],
         errors={400: "stop_target_required", 404: "no_reply_running"},
     ),
     chat.save_partial: Operation(
@@ -124,7 +124,7 @@ OPERATIONS: Operations = {
         description="For pages that break off a stream. The text counts only where the last reply was "
         "stopped or interrupted, and where it begins with the stored text and is longer.",
         body=chats.SavePartial,
-        answers=[json(replies.Saved)],
+        responses=[json(replies.Saved)],
         errors={404: "conversation_not_found", 507: "storage_full"},
     ),
     files.get: Operation(
@@ -132,7 +132,7 @@ OPERATIONS: Operations = {
         summary="The bytes of one of the caller's images or attachments",
         description="With the media type of the file. What a browser must not show (HTML, SVG …) comes as "
         "a download.",
-        answers=[Content("*/*", None, "The file")],
+        responses=[Content("*/*", None, "The file")],
         headers=[
             Header("Cache-Control", "`private, max-age=86400, immutable`"),
             Header("Content-Disposition", "A file that a browser must not show is a download"),

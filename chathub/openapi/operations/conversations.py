@@ -18,7 +18,7 @@ OPERATIONS: Operations = {
         summary="List conversations, the last changed first",
         description="Administrators may read those of another user; that is written into the audit.",
         query=[schemas.ConversationFilter],
-        answers=[json(list[schemas.Conversation])],
+        responses=[json(list[schemas.Conversation])],
         headers=[_LINK],
         errors={400: "before_not_a_conversation", 403: "conversations_of_others"},
     ),
@@ -28,7 +28,7 @@ OPERATIONS: Operations = {
         description="With the text so far of a reply that is being generated. Administrators may read "
         "those of other users; that is written into the audit.",
         query=[schemas.MessageFilter],
-        answers=[json(list[schemas.Message])],
+        responses=[json(list[schemas.Message])],
         headers=[_LINK],
         errors={400: "before_not_a_message", 404: "conversation_not_found"},
     ),
@@ -37,7 +37,7 @@ OPERATIONS: Operations = {
         summary="Rename a conversation, or show another branch",
         description="At least one of the fields is needed.",
         body=schemas.ConversationChange,
-        answers=[json(schemas.ConversationChanged)],
+        responses=[json(schemas.ConversationChanged)],
         errors={
             400: "nothing_to_change title_empty",
             404: "conversation_not_found message_not_found",
@@ -49,7 +49,7 @@ OPERATIONS: Operations = {
         description="With the password again. Replies in them are stopped first; a conversation that begins "
         "meanwhile may stay.",
         body=Confirmation,
-        answers=[json(Success)],
+        responses=[json(Success)],
         errors={**PASSWORD, 409: "reply_in_progress"},
     ),
     conversations.delete: Operation(
@@ -57,7 +57,7 @@ OPERATIONS: Operations = {
         summary="Delete a conversation for good",
         description="A reply in it is stopped first. Messages of its owner to this `conversation_id` get "
         "410 for 90 days.",
-        answers=[json(Success)],
+        responses=[json(Success)],
         errors={404: "conversation_not_found", 409: "reply_in_progress"},
     ),
     messages.regenerate: Operation(
@@ -66,7 +66,7 @@ OPERATIONS: Operations = {
         description="The message may be the reply or the question. The new reply stands beside the old "
         "one, and its branch is shown. Options that are not given are those of the first time.",
         body=Regenerate,
-        answers=[events(CHAT_EVENT)],
+        responses=[events(CHAT_EVENT)],
         sent_headers=[KEY],
         errors={**REFUSED, 404: "message_not_found", 409: f"prompt_not_stored {REFUSED[409]}"},
     ),
@@ -76,7 +76,7 @@ OPERATIONS: Operations = {
         description="The changed question stands beside the old one and gets a reply of its own. Images "
         "are kept where none are given.",
         body=EditMessage,
-        answers=[events(CHAT_EVENT)],
+        responses=[events(CHAT_EVENT)],
         sent_headers=[KEY],
         errors={
             **REFUSED,
@@ -87,7 +87,7 @@ OPERATIONS: Operations = {
     messages.delete: Operation(
         id="deleteMessages",
         summary="Delete a message and all that follows it",
-        answers=[json(MessagesDeleted)],
+        responses=[json(MessagesDeleted)],
         errors={404: "message_not_found", 409: "reply_in_progress"},
     ),
 }

@@ -13,14 +13,14 @@ OPERATIONS: Operations = {
     description.show: Operation(
         id="getDescription",
         summary="This description, as OpenAPI 3.1",
-        answers=[json(JsonObject)],
+        responses=[json(JsonObject)],
         headers=_CACHED,
         has_etag=True,
     ),
     description.show_page: Operation(
         id="getDescriptionPage",
         summary="This description, as a page",
-        answers=[Content("text/html", None, "The page")],
+        responses=[Content("text/html", None, "The page")],
         headers=_CACHED,
         has_etag=True,
     ),

@@ -19,7 +19,7 @@ OPERATIONS: Operations = {
         description="All models, also those that are disabled and those that are not for chats, by "
         "`sort_order`. `available` is for the caller; it is false for all where nobody is signed in.",
         query=[schemas.ModelFilter],
-        answers=[json(list[schemas.Model])],
+        responses=[json(list[schemas.Model])],
         is_signed_in_by_choice=True,
     ),
     models.create: Operation(
@@ -30,7 +30,7 @@ OPERATIONS: Operations = {
         "an alias stands for any text. Of an alias only `model_name`, `display_name`, `description`, "
         "`fallback_model`, `is_active` and `sort_order` are its own; other fields are ignored.",
         body=schemas.NewModel,
-        answers=[json(schemas.ModelChanged)],
+        responses=[json(schemas.ModelChanged)],
         errors={400: _WRONG, 409: _TARGET},
     ),
     models.update: Operation(
@@ -39,7 +39,7 @@ OPERATIONS: Operations = {
         description="Only the fields that are given change; null gives a field its default back, and keeps "
         "the `targets`.",
         body=schemas.ModelChange,
-        answers=[json(schemas.ModelChanged)],
+        responses=[json(schemas.ModelChanged)],
         errors={400: _WRONG, 404: "model_not_found", 409: _TARGET},
     ),
     models.delete: Operation(
@@ -47,20 +47,20 @@ OPERATIONS: Operations = {
         summary="Delete a model for good",
         description="Conversations, messages and the ledger keep its name. A target of an alias is not "
         "deleted.",
-        answers=[json(Success)],
+        responses=[json(Success)],
         errors={404: "model_not_found", 409: _TARGET},
     ),
     models.toggle: Operation(
         id="toggleModel",
         summary="Enable a model that is disabled, or the other way round",
-        answers=[json(schemas.ModelChanged)],
+        responses=[json(schemas.ModelChanged)],
         errors={404: "model_not_found"},
     ),
     models.reorder: Operation(
         id="reorderModels",
         summary="Set the order of several models at once, or of none",
         body=schemas.ModelOrders,
-        answers=[json(Success)],
+        responses=[json(Success)],
         errors={404: "models_not_reordered"},
     ),
 }

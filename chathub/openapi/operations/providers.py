@@ -22,7 +22,7 @@ OPERATIONS: Operations = {
         description="The active ones, by `sort_order`. `proxy_url` is there for administrators only, and "
         "others see no query of a `default_base_url`.",
         query=[schemas.ProviderFilter],
-        answers=[json(schemas.ProviderList)],
+        responses=[json(schemas.ProviderList)],
     ),
     providers.create: Operation(
         id="createProvider",
@@ -30,7 +30,7 @@ OPERATIONS: Operations = {
         description="A deleted provider with the same `provider_key` is restored with its models and API "
         "keys: what is not given stays as it was. Where `protocol` is not given, the address decides.",
         body=schemas.NewProvider,
-        answers=[json(schemas.ProviderChanged)],
+        responses=[json(schemas.ProviderChanged)],
         errors={400: f"provider_key_taken provider_key_reserved {_WRONG}"},
     ),
     providers.update: Operation(
@@ -39,27 +39,27 @@ OPERATIONS: Operations = {
         description="Only the fields that are given change. API keys are bound to scheme, host and port: "
         "those that no longer fit must be entered again.",
         body=schemas.ProviderChange,
-        answers=[json(schemas.ProviderChanged)],
+        responses=[json(schemas.ProviderChanged)],
         errors={400: _WRONG, 404: "provider_not_found"},
     ),
     providers.delete: Operation(
         id="deleteProvider",
         summary="Disable a provider",
         description="Its models cannot be used any more. Restore it with `is_active`, or create it again.",
-        answers=[json(schemas.ProviderChanged)],
+        responses=[json(schemas.ProviderChanged)],
         errors={404: "provider_not_found"},
     ),
     providers.get: Operation(
         id="getProvider",
         summary="Get a provider, also a deleted one",
-        answers=[json(schemas.OneProvider)],
+        responses=[json(schemas.OneProvider)],
         errors={404: "provider_not_found"},
     ),
     probes.list_models: Operation(
         id="listModelsOfProvider",
         summary="Read the provider's own list of models",
         description="With the API key that a chat would use first.",
-        answers=[json(models.OfferedModelList)],
+        responses=[json(models.OfferedModelList)],
         errors=_UNREACHED,
     ),
     probes.import_models: Operation(
@@ -68,7 +68,7 @@ OPERATIONS: Operations = {
         description="Type, lengths, abilities and prices are those of the provider's list, else those that "
         "ChatHub knows by name. Models that are there already do not change.",
         body=models.ModelImport,
-        answers=[json(models.ModelsImported)],
+        responses=[json(models.ModelsImported)],
         errors={**_UNREACHED, 400: f"models_not_offered {_UNREACHED[400]}"},
     ),
 }

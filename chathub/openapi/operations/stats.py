@@ -10,7 +10,7 @@ OPERATIONS: Operations = {
     stats.show: Operation(
         id="getStatistics",
         summary="What the caller used",
-        answers=[json(schemas.Stats)],
+        responses=[json(schemas.Stats)],
     ),
     usage.show: Operation(
         id="listUsage",
@@ -20,7 +20,7 @@ OPERATIONS: Operations = {
         "all of it is downloaded: UTF-8 with a byte order mark, lines end with CRLF, the columns are the "
         "fields of the JSON, and a text that a spreadsheet would take for a formula has a `'` before it.",
         query=[UsageFilter],
-        answers=[
+        responses=[
             json(UsagePage, "Attempts, or sums with `group_by`"),
             Content("text/csv", None, "With `format=csv`"),
         ],
@@ -30,14 +30,14 @@ OPERATIONS: Operations = {
     subscriptions.list_all: Operation(
         id="listSubscriptions",
         summary="List the subscriptions with their limits",
-        answers=[json(subscription_schemas.SubscriptionList)],
+        responses=[json(subscription_schemas.SubscriptionList)],
     ),
     subscriptions.update: Operation(
         id="updateSubscription",
         summary="Change the limits of a subscription",
         description="They hold at once for all of its users who have no limit of their own.",
         body=subscription_schemas.SubscriptionChange,
-        answers=[json(subscription_schemas.SubscriptionSaved)],
+        responses=[json(subscription_schemas.SubscriptionSaved)],
         errors={404: "subscription_not_found"},
     ),
 }

@@ -11,18 +11,18 @@ OPERATIONS: Operations = {
         summary="Create an access token for programs",
         description="`token` is shown this once: only its digest is stored. At most 100 tokens for a user.",
         body=schemas.NewToken,
-        answers=[json(schemas.TokenCreated)],
+        responses=[json(schemas.TokenCreated)],
         errors={400: "networks_invalid too_many_access_tokens"},
     ),
     tokens.list_own: Operation(
         id="listAccessTokens",
         summary="List the caller's access tokens",
-        answers=[json(list[schemas.AccessToken])],
+        responses=[json(list[schemas.AccessToken])],
     ),
     tokens.delete: Operation(
         id="deleteAccessToken",
         summary="Delete an access token; it ends at once",
-        answers=[json(Success)],
+        responses=[json(Success)],
         errors={404: "access_token_not_found"},
     ),
 }

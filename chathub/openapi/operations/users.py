@@ -18,12 +18,12 @@ OPERATIONS: Operations = {
         summary="List or search the users",
         description="`search` is a part of the name or of the mail address.",
         query=[schemas.UserFilter],
-        answers=[json(schemas.UserPage)],
+        responses=[json(schemas.UserPage)],
     ),
     users.show_profile: Operation(
         id="getProfile",
         summary="The caller's own account",
-        answers=[json(schemas.UserDetails)],
+        responses=[json(schemas.UserDetails)],
     ),
     users.update_profile: Operation(
         id="updateProfile",
@@ -32,7 +32,7 @@ OPERATIONS: Operations = {
         "a new one. Where the server sends mail, a new address needs it too, and counts only with the code "
         "that is mailed to it (`verification_required`, `POST /api/auth/email/confirm`).",
         body=schemas.ProfileChange,
-        answers=[json(schemas.ProfileSaved)],
+        responses=[json(schemas.ProfileSaved)],
         errors={
             400: f"{FIELDS} current_password_required current_password_wrong",
             429: "too_many_attempts too_many_requests",
@@ -46,7 +46,7 @@ OPERATIONS: Operations = {
         "files and stored responses are removed in the background. What was used and what it cost stays, "
         "under the name `deleted-` and the id.",
         body=schemas.Confirmation,
-        answers=[json(Success)],
+        responses=[json(Success)],
         errors={**PASSWORD, 400: f"last_admin {PASSWORD[400]}"},
     ),
     exporting.export: Operation(
@@ -54,13 +54,13 @@ OPERATIONS: Operations = {
         summary="All of the caller's data as a ZIP file",
         description="Profile, conversations with all branches, files, stored responses, usage and lists, "
         "without any secret; `README.txt` in it says what is where. One at a time for each user.",
-        answers=[Content("application/zip", None, "The file")],
+        responses=[Content("application/zip", None, "The file")],
         headers=[Header("Content-Disposition", "The name of the file")],
     ),
     users.get: Operation(
         id="getUser",
         summary="Get a user",
-        answers=[json(schemas.UserDetails)],
+        responses=[json(schemas.UserDetails)],
         errors={404: "user_not_found"},
     ),
     users.update: Operation(
@@ -70,7 +70,7 @@ OPERATIONS: Operations = {
         "stops the user's replies, too. A limit of null, or of the subscription's value, follows the "
         "subscription.",
         body=schemas.UserChange,
-        answers=[json(schemas.UserSaved)],
+        responses=[json(schemas.UserSaved)],
         errors={
             400: f"{FIELDS} own_rights_removal own_account_disabling last_admin",
             404: "user_not_found",
@@ -83,7 +83,7 @@ OPERATIONS: Operations = {
         description="What a disabled user has stored stays; `is_active` enables the account again. With "
         "`purge` everything is removed as if the user left (`DELETE /api/users/profile`).",
         query=[schemas.UserRemoval],
-        answers=[json(_DISABLED, "Without `user` where the account is removed")],
+        responses=[json(_DISABLED, "Without `user` where the account is removed")],
         errors={
             400: "own_account_disabling own_rights_removal own_account_removal last_admin",
             404: "user_not_found",
@@ -93,7 +93,7 @@ OPERATIONS: Operations = {
         id="resetPassword",
         summary="Give a user a random password",
         description="It is shown this once, and ends all tokens of the user.",
-        answers=[json(schemas.PasswordReset)],
+        responses=[json(schemas.PasswordReset)],
         errors={404: "user_not_found", 429: "too_many_attempts too_many_requests"},
     ),
 }
