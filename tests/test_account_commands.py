@@ -18,6 +18,8 @@ from crashes import ask, follow_until, ready, rest_of
 from processes import ChatHub, run_to_its_end
 from scripted import Provider, reply
 
+from chathub.database.beside import open_beside
+
 Run = Callable[..., Awaitable[str]]
 
 
@@ -339,6 +341,23 @@ async def test_command_beside_a_server_whose_file_was_replaced_is_refused(databa
         other.replace(database)
         code, _, errors = await run_to_its_end(database, "users", "disable", "user")
     assert code == 2 and "replaced" in errors, errors
+
+
+async def test_command_beside_a_server_writes_no_log_back(database: Path) -> None:
+    """Two processes that do so can damage the file with the SQLite of Debian 12 (its WAL-reset fault)."""
+
+    def write_much(connection: sqlite3.Connection) -> None:
+        connection.execute("BEGIN")
+        connection.execute("CREATE TABLE much AS SELECT zeroblob(8000000) AS bytes")
+        connection.execute("COMMIT")
+
+    async with served(database) as hub:
+        before = database.read_bytes()
+        async with open_beside(configured(database.parent)) as db:
+            await db.run_bare(write_much)
+        assert database.read_bytes() == before
+        assert database.with_name("chathub.db-wal").stat().st_size > 8_000_000
+        assert hub.exit_code is None
 
 
 async def test_many_commands_at_the_same_time_all_succeed(database: Path, run: Run) -> None:

@@ -52,6 +52,18 @@ def test_image_is_stopped_later_than_replies_are_waited_for() -> None:
     assert int(seconds) >= 2 * Config().drain_seconds
 
 
+def test_settings_of_compose_cannot_move_the_server_away_from_caddy_and_the_volumes() -> None:
+    """``.env`` may have lines from another installation, such as a port."""
+    compose, image = text_of("compose.yaml"), text_of("Dockerfile")
+    port, host, database = (
+        re.findall(rf"^ +CHATHUB_{name}: (\S+)$", compose, re.M) for name in ("PORT", "HOST", "DATABASE")
+    )
+    assert f"CHATHUB_UPSTREAM: chathub:{port[0]}\n" in compose and host == ["0.0.0.0"]
+    assert f"- data:{Path(database[0]).parent}\n" in compose
+    for name, (value,) in (("PORT", port), ("HOST", host), ("DATABASE", database)):
+        assert f"CHATHUB_{name}={value}" in image
+
+
 def ten_commands() -> list[str]:
     """The commands that set everything up on a new machine."""
     section = (ROOT / "docs" / "operating.md").read_text("utf-8").partition("## From nothing to HTTPS\n")[2]

@@ -25,7 +25,7 @@ async def open_beside(config: Config) -> AsyncIterator[Database]:
         try:
             db = await stack.enter_async_context(open_database(config))
         except DatabaseInUse:
-            # a command that replaces the file marks nothing
+            # the other program is no server, but a command such as restore, which may replace the file
             if not clean_shutdown.is_marked_open(config.database):
                 raise
             db = await stack.enter_async_context(_beside_server(config))
@@ -44,6 +44,8 @@ async def _beside_server(config: Config) -> AsyncIterator[Database]:
     db = Database(config.database, q)
     await db.open()
     try:
+        # while the server alone writes the log back, SQLite's WAL-reset fault is not met (sqlite_version.py)
+        await db.run_bare(lambda connection: connection.execute("PRAGMA wal_autocheckpoint = 0").close())
         if await db.run_bare(lambda connection: pending(connection, folder / "migrations")):
             raise StartError("the running server is of an earlier version: restart it first")
         yield db

@@ -23,7 +23,7 @@ WELCOME = Path(__file__).with_name("welcome.html")
 # files beside a file with its compressed content: coding → ending, the smallest first
 _COMPRESSED: Mapping[str, str] = {"br": ".br", "gzip": ".gz"}
 _LARGEST_INDEX = 1024 * 1024
-# bytes of a script that are searched for event handlers, and of one search: no thread runs meanwhile
+# bytes of a script that are searched for event handlers, and of one search, during which no other thread runs
 _SEARCHED = 8 * 1024 * 1024
 _PIECE = 32_768
 _YEAR = "public, max-age=31536000, immutable"

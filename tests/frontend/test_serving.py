@@ -26,7 +26,6 @@ from chathub.errors import StartError
 from chathub.frontend.folder import Folder
 from chathub.frontend.paths import RESERVED
 from chathub.handlers.http import SAFE
-from chathub.retention_settings import RetentionSettings
 from chathub.routes import ROUTES
 
 NAVIGATION = {"Accept": "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"}
@@ -435,8 +434,7 @@ def test_start_without_a_page_is_refused(config: Config, tmp_path: Path, made: s
         case "backups inside":
             config = dataclasses.replace(config, backup_dir=write_build(folder) / "backups")
         case "exports inside":
-            kept = RetentionSettings(folder=write_build(folder) / "old")
-            config = dataclasses.replace(config, retention=kept)
+            config = dataclasses.replace(config, export_dir=write_build(folder) / "old")
     with pytest.raises(StartError, match=said):
         create_app(dataclasses.replace(config, frontend=folder))
 
