@@ -314,6 +314,27 @@ async def test_a_hanging_server_sends_no_sign_of_life(folder: Path) -> None:
             assert manager.recv(4096) == b"WATCHDOG=1"
 
 
+async def test_systemd_is_told_ready_as_soon_as_it_has_room(folder: Path) -> None:
+    with closing(socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)) as manager:
+        manager.bind(str(folder / "notify"))
+        manager.setblocking(False)
+        loop = asyncio.get_running_loop()
+        with closing(socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)) as other:
+            other.setblocking(False)
+            with pytest.raises(BlockingIOError):
+                while True:
+                    other.sendto(b"STATUS=of another service", str(folder / "notify"))
+        async with (
+            ChatHub(folder / "chathub.db", NOTIFY_SOCKET=str(folder / "notify")) as hub,
+            asyncio.timeout(_PATIENCE),
+        ):
+            while "systemd was not told READY=1" not in hub.errors:
+                await asyncio.sleep(0.02)
+            while (message := await loop.sock_recv(manager, 4096)) == b"STATUS=of another service":
+                pass
+            assert message.startswith(b"READY=1\n")
+
+
 async def test_server_runs_although_nobody_listens_to_what_it_tells(folder: Path) -> None:
     async with ChatHub(folder / "chathub.db", NOTIFY_SOCKET=str(folder / "absent")) as hub:
         assert await status_at(hub.base_url) == 200
