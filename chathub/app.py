@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -78,7 +78,7 @@ def create_app(
     app[app_keys.REPLY_MEMORY] = ReplyMemory()
     app[app_keys.METRICS] = Metrics()
     if config.frontend is not None:
-        _add_frontend(app, config.frontend)
+        app[app_keys.FRONTEND] = _frontend(config.frontend, config.private_places)
     app[app_keys.ACCESS] = {route.handler: route.access for route in ROUTES}
     for route in ROUTES:
         app.router.add_route(route.method, _PART.sub(r"{\1:[^/]+}", route.path), route.handler)
@@ -89,21 +89,16 @@ def create_app(
     app.cleanup_ctx.append(lifetime.generation)
     app.cleanup_ctx.append(lifetime.upkeep)
     app.on_shutdown.append(lifetime.end_replies)
-    app.on_cleanup.append(lifetime.end_offload)
+    app.on_cleanup.append(lifetime.end_threads)
     return app
 
 
-def _add_frontend(app: web.Application, folder: Path) -> None:
-    """Serve the front end of a folder.
+def _frontend(folder: Path, private: Sequence[Path]) -> FrontEnd:
+    """The front end of a folder.
 
     Raises:
-        StartError: it has no page.
+        StartError: it has no page, or a private place is in it.
     """
-    if hidden := check_frontend(folder, app[app_keys.CONFIG].private_places):
+    if hidden := check_frontend(folder, private):
         log.warning("%s of the front end cannot be reached: these names are the API's", ", ".join(hidden))
-    app[app_keys.FRONTEND] = frontend = FrontEnd(folder.absolute())
-    app.on_cleanup.append(lambda app: _end_frontend(frontend))
-
-
-async def _end_frontend(frontend: FrontEnd) -> None:
-    frontend.end()
+    return FrontEnd(folder.absolute())

@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta, tzinfo
 from typing import NamedTuple
 
+# milliseconds of a day
+DAY = 86_400_000
 # milliseconds that the clock may go back without counting as wrong: small corrections are normal
 _SLACK = 60_000
 

@@ -8,7 +8,6 @@ from chathub.config_values import Keep, Network, SmtpServer, TrustedProxies
 from chathub.hosts import LOOPBACK
 from chathub.listen_hosts import in_url, is_local, unix_path
 from chathub.proxy_settings import ProxySettings
-from chathub.retention_settings import RetentionSettings
 from chathub.sentences import Language
 
 VUE_ORIGINS = (
@@ -90,7 +89,13 @@ class Config:
     backup_compress: bool = False
     # the days that a response is kept whose client asks for it; 0: none is kept
     responses_days: int = 30
-    retention: RetentionSettings = RetentionSettings()
+    # the days that conversations are kept after their last change, and rows of audit and ledger until
+    # they go to a file; 0: for ever
+    conversation_days: int = 0
+    audit_days: int = 0
+    ledger_days: int = 0
+    # the folder of these files (`exports_folder`)
+    export_dir: Path | None = None
 
     @property
     def development(self) -> bool:
@@ -111,10 +116,15 @@ class Config:
         return tuple(host for host in self.hosts if self.development and not is_local(host))
 
     @property
+    def exports_folder(self) -> Path:
+        """The folder of old rows of the audit and the ledger."""
+        return self.export_dir or self.database.parent / "exports"
+
+    @property
     def private_places(self) -> tuple[Path, ...]:
         """Files and folders that only the operator may read."""
-        exports = self.retention.folder_beside(self.database)
-        return (self.database, exports, *([self.backup_dir] if self.backup_dir else ()))
+        backups = [self.backup_dir] if self.backup_dir else []
+        return (self.database, self.exports_folder, *backups)
 
     @property
     def registration_mode(self) -> str:

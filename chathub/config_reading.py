@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from chathub import config_values as values
-from chathub import proxy_settings, retention_settings
+from chathub import proxy_settings
 from chathub.config import Config, not_local
 from chathub.config_values import Network
 from chathub.errors import StartError
@@ -60,6 +60,11 @@ _VARIABLES: Mapping[str, tuple[str, Callable[[str], Any]]] = {
     "CHATHUB_AUTO_TITLE": ("auto_title", values.switch),
     "CHATHUB_LISTED_MODELS_ONLY": ("listed_models_only", values.switch),
     "CHATHUB_RESPONSES_DAYS": ("responses_days", values.whole(0, 3650)),
+    "CHATHUB_CONVERSATION_DAYS": ("conversation_days", values.days_or_none(1)),
+    "CHATHUB_AUDIT_DAYS": ("audit_days", values.days_or_none(1)),
+    # at least the current month and the one before, which bills are compared with
+    "CHATHUB_LEDGER_DAYS": ("ledger_days", values.days_or_none(62)),
+    "CHATHUB_EXPORT_DIR": ("export_dir", Path),
     "CHATHUB_CACHED_WEIGHT": ("cached_weight", values.share),
     "CHATHUB_USAGE_SECONDS": ("usage_seconds", values.seconds_or_none),
 }
@@ -96,7 +101,7 @@ def add_database_flags(parser: argparse.ArgumentParser, default: Any = None) -> 
 def variable_names() -> list[str]:
     """The environment variables that `load` reads."""
     secrets = (f"{name}{ending}" for name in (*_SECRETS, _METRICS_TOKEN) for ending in ("", "_FILE"))
-    others = ("CHATHUB_UPSTREAM_ALLOW", proxy_settings.SETTING, *retention_settings.VARIABLES)
+    others = ("CHATHUB_UPSTREAM_ALLOW", proxy_settings.SETTING)
     return sorted([*_VARIABLES, *secrets, *others])
 
 
@@ -188,5 +193,4 @@ _OTHERS: Mapping[str, Callable[[argparse.Namespace, Mapping[str, str]], dict[str
     _METRICS_TOKEN: lambda _, environ: {"metrics_token": values.metrics_token(_METRICS_TOKEN, environ)},
     "CHATHUB_UPSTREAM_ALLOW": _allow,
     proxy_settings.SETTING: _proxies,
-    "retention": lambda _, environ: {"retention": retention_settings.read(environ)},
 }

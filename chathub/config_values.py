@@ -102,6 +102,16 @@ def whole(lowest: int, highest: int) -> Callable[[str], int]:
     return read
 
 
+def days_or_none(least: int) -> Callable[[str], int]:
+    def read(text: str) -> int:
+        value = _number(text)
+        if value != 0 and (not least <= value <= 36_500 or value != int(value)):
+            raise ValueError(f"must be 0, or a whole number of days from {least} to 36500")
+        return int(value)
+
+    return read
+
+
 def switch(text: str) -> bool:
     words = {"1": True, "true": True, "on": True, "0": False, "false": False, "off": False}
     if text.lower() not in words:

@@ -169,15 +169,9 @@ async def generation(app: web.Application) -> AsyncIterator[None]:
     await weights.load(db)
     app[app_keys.REPLY_COUNTS] = counts = ReplyCounts(app[app_keys.METRICS], app[app_keys.CATALOG])
     metering = Metering(db, clock, registry, admission, memory, queue, key_reports, weights, rates, counts)
+    resolver, offload = app[app_keys.RESOLVER], app[app_keys.OFFLOAD]
     app[app_keys.GATEWAY] = Gateway(
-        client,
-        config,
-        app[app_keys.RESOLVER],
-        app[app_keys.OFFLOAD],
-        key_reports,
-        metering,
-        registry,
-        weights,
+        client, config, resolver, offload, key_reports, metering, registry, weights
     )
     app[app_keys.STORED_RESPONSES] = stored = _stored_responses(app)
     unstored = UnstoredReplies(db, queue)
@@ -229,11 +223,14 @@ async def upkeep(app: web.Application) -> AsyncIterator[None]:
 
 
 async def end_replies(app: web.Application) -> None:
+    """Before anything is closed: stop what is being generated, and store it."""
     app[app_keys.DB].end_lock_waits(_LAST_LOCK_WAIT)
     await app[app_keys.STORED_RESPONSES].close()
     await app[app_keys.REPLIES].close()
 
 
-async def end_offload(app: web.Application) -> None:
+async def end_threads(app: web.Application) -> None:
     app[app_keys.OFFLOAD].close()
     app[app_keys.UPLOADS].close()
+    if app_keys.FRONTEND in app:
+        app[app_keys.FRONTEND].end()

@@ -14,7 +14,6 @@ from chathub.config import VUE_ORIGINS, Config
 from chathub.config_reading import add_flags, load, variable_names
 from chathub.config_values import Keep, SmtpServer, TrustedProxies
 from chathub.errors import StartError
-from chathub.retention_settings import RetentionSettings
 
 
 def read(*argv: str, **environ: str) -> Config:
@@ -85,10 +84,10 @@ VARIABLES: dict[str, tuple[str, str, Any]] = {
     "CHATHUB_USAGE_SECONDS": ("20", "usage_seconds", 20),
     "CHATHUB_LISTED_MODELS_ONLY": ("on", "listed_models_only", True),
     "CHATHUB_RESPONSES_DAYS": ("0", "responses_days", 0),
-    "CHATHUB_CONVERSATION_DAYS": ("365", "retention", RetentionSettings(conversation_days=365)),
-    "CHATHUB_AUDIT_DAYS": ("90", "retention", RetentionSettings(audit_days=90)),
-    "CHATHUB_LEDGER_DAYS": ("62", "retention", RetentionSettings(ledger_days=62)),
-    "CHATHUB_EXPORT_DIR": ("/e", "retention", RetentionSettings(folder=Path("/e"))),
+    "CHATHUB_CONVERSATION_DAYS": ("365", "conversation_days", 365),
+    "CHATHUB_AUDIT_DAYS": ("90", "audit_days", 90),
+    "CHATHUB_LEDGER_DAYS": ("62", "ledger_days", 62),
+    "CHATHUB_EXPORT_DIR": ("/e", "export_dir", Path("/e")),
     "CHATHUB_CACHED_WEIGHT": ("0.25", "cached_weight", 0.25),
     "CHATHUB_NEW_SECRET_KEY": ("n" * 32, "new_secret_key", b"n" * 32),
     "CHATHUB_METRICS_TOKEN": ("m" * 16, "metrics_token", b"m" * 16),
@@ -207,6 +206,9 @@ def test_durations_must_be_positive_numbers(value: str) -> None:
         ("CHATHUB_PORT", "x", "must be a whole number from 0 to 65535"),
         ("CHATHUB_PORT", "80.5", "must be a whole number from 0 to 65535"),
         ("CHATHUB_BACKUP_EVERY", "daily", "must be a number of hours from 0.001 to 10000"),
+        ("CHATHUB_AUDIT_DAYS", "soon", "must be 0, or a whole number of days from 1 to 36500"),
+        ("CHATHUB_LEDGER_DAYS", "61", "must be 0, or a whole number of days from 62 to 36500"),
+        ("CHATHUB_LEDGER_DAYS", "62.5", "must be 0, or a whole number of days from 62 to 36500"),
         ("CHATHUB_SECRET_KEY", "short", "must be at least 32 bytes long"),
         ("CHATHUB_NEW_SECRET_KEY", "short", "must be at least 32 bytes long"),
         ("CHATHUB_UPSTREAM_ALLOW", "10.0.0.0/99", "'10.0.0.0/99' is neither a host nor a network"),

@@ -5,6 +5,7 @@ import csv
 import os
 import resource
 import sqlite3
+from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -29,11 +30,10 @@ from chathub.retention import retention
 from chathub.retention.retention import Retention
 from chathub.retention.row_file import RowFile
 from chathub.retention.tables import Span
-from chathub.retention_settings import RetentionSettings
 
 NOW = 1_800_000_000.0
 DAY = 86_400_000
-KEPT = RetentionSettings(conversation_days=100, audit_days=90, ledger_days=90)
+KEPT: Mapping[str, Any] = {"conversation_days": 100, "audit_days": 90, "ledger_days": 90}
 
 
 class Hands:
@@ -58,7 +58,7 @@ async def client(config: Config, connect: Connect, hands: Hands) -> TestClient:
     # the newest stamp is that of the last run, a moment ago
     with opened_file(config.database) as db:
         db.execute("UPDATE users SET updated_at = ?", (int(NOW * 1000),))
-    return await connect(replace(config, retention=KEPT), hands.clock)
+    return await connect(replace(config, **KEPT), hands.clock)
 
 
 @pytest.fixture
@@ -68,11 +68,16 @@ def logins() -> dict[str, Headers]:
 
 
 def retention_of(
-    client: TestClient, config: Config, hands: Hands, kept: RetentionSettings = KEPT
+    client: TestClient, config: Config, hands: Hands, kept: Mapping[str, Any] = KEPT
 ) -> Retention:
     app = client.server.app  # type: ignore[attr-defined]
-    configured = replace(config, retention=kept)
+    configured = replace(config, **kept)
     return Retention(app[app_keys.DB], hands.clock, configured, app[app_keys.REMOVER])
+
+
+async def rounds(client: TestClient, config: Config, hands: Hands, count: int) -> None:
+    for _ in range(count):
+        await retention_of(client, config, hands).remove_old()
 
 
 def ago(days: float) -> int:
@@ -144,7 +149,7 @@ async def test_old_rows_are_in_a_file_before_they_go_and_sums_stay(
     await retention_of(client, config, hands).remove_old()
     assert sorted(folder.iterdir()) == files
     hands.wait(130)
-    await retention_of(client, config, hands).remove_old()
+    await rounds(client, config, hands, 20)
     # the newest row stays however old it is
     assert len(rows(config.database, "ledger")) == 1
     both = [*exported(folder, "ledger"), *map(as_text, rows(config.database, "ledger"))]
@@ -168,6 +173,16 @@ async def test_bill_is_compared_only_with_days_whose_rows_are_there(
         await read(read_books, ["p"], days[0], days[2], UTC)
 
 
+async def test_row_from_when_the_clock_ran_ahead_goes_with_the_old_ones_behind_it(
+    client: TestClient, config: Config, hands: Hands
+) -> None:
+    add_rows(config.database, 400, -5000, -5000, 300, 20, -5000, 10)
+    await rounds(client, config, hands, 1)
+    left = [row["at"] for row in rows(config.database, "ledger")]
+    assert left == [ago(20), ago(-5000), ago(10)]
+    assert len(exported(config.database.parent / "exports", "ledger")) == 4
+
+
 async def test_rows_that_cannot_be_exported_stay(
     client: TestClient, config: Config, hands: Hands, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -175,7 +190,7 @@ async def test_rows_that_cannot_be_exported_stay(
     folder = config.database.parent / "no-folder"
     folder.write_text("a file")
     old = rows(config.database, "ledger")
-    task = retention_of(client, config, hands, replace(KEPT, folder=folder))
+    task = retention_of(client, config, hands, {**KEPT, "export_dir": folder})
     for _ in range(2):
         await task.remove_old()
     assert rows(config.database, "ledger") == old
@@ -192,7 +207,7 @@ def test_file_that_ends_early_on_a_full_disk_leaves_no_part(tmp_path: Path) -> N
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (10, limits[1]))
     try:
-        with pytest.raises(KeyError), RowFile(tmp_path, "audit", Span(1, 1, 2)) as file:
+        with pytest.raises(KeyError), closing(RowFile(tmp_path, "audit", Span(1, 1, 2))) as file:
             file.write([row])
             raise KeyError
     finally:
@@ -246,8 +261,22 @@ async def test_clock_that_jumps_removes_nothing(client: TestClient, config: Conf
         assert rows(config.database, table)[: len(old)] == old
     hands.seconds = NOW
     hands.wait(200)
-    await task.remove_old()
+    await rounds(client, config, hands, 30)
     assert len(rows(config.database, "ledger")) == 1
+
+
+async def test_start_with_a_clock_that_has_run_ahead_for_long_removes_little_at_once(
+    client: TestClient, config: Config, hands: Hands
+) -> None:
+    """The database has stamps of that clock, so that nothing shows that it is wrong."""
+    for days in (99, 95, 80, 1):
+        add_conversation(config.database, f"c{days}", ["q", "a"], updated_at=ago(days))
+    await rounds(client, config, hands, 1)
+    hands.wait(20 * 365)
+    await rounds(client, config, hands, 1)
+    user = await sign_in(client, "user", "user123")
+    listed = await (await client.get("/api/conversations", headers=user)).json()
+    assert {row["conversation_id"] for row in listed} == {"c80", "c1"}
 
 
 async def test_nothing_is_removed_right_after_a_start(
@@ -256,7 +285,7 @@ async def test_nothing_is_removed_right_after_a_start(
     assert retention._ROUND >= 3600
     add_rows(config.database, 400, 0)
     monkeypatch.setattr(retention, "_ROUND", 0.01)
-    task = retention_of(client, config, hands, RetentionSettings())
+    task = retention_of(client, config, hands, {})
     # nothing is kept for a time only: the task has nothing to do
     await task.run()
     assert len(rows(config.database, "ledger")) == 2
@@ -264,14 +293,14 @@ async def test_nothing_is_removed_right_after_a_start(
 
 def test_doctor_says_how_long_everything_is_kept_and_whether_files_can_be_written(config: Config) -> None:
     assert doctor(config) == (True, "kept: conversations for ever, audit for ever, ledger for ever")
-    kept = replace(config, retention=KEPT)
+    kept = replace(config, **KEPT)
     is_good, told = doctor(kept)
     assert is_good and "ledger for 90 days" in told and str(config.database.parent / "exports") in told
     (config.database.parent / "exports").write_text("a file")
     is_good, told = doctor(kept)
     assert not is_good and "cannot be written" in told
-    unnamable = replace(KEPT, folder=config.database.parent / "exports" / ("x" * 300))
-    assert not doctor(replace(config, retention=unnamable))[0]
+    unnamable = config.database.parent / "exports" / ("x" * 300)
+    assert not doctor(replace(kept, export_dir=unnamable))[0]
 
 
 def doctor(config: Config) -> tuple[bool, str]:

@@ -47,7 +47,7 @@ PACKAGES = [
     ["redaction"],
     ["config_reading"],
     ["config", "disk", "documents"],
-    ["config_values", "proxy_settings", "retention_settings"],
+    ["config_values", "proxy_settings"],
     ["frontend"],
     ["errors", "clock", "hosts", "listen_hosts", "offload", "proxy_url", "text", "version"],
     ["sentences"],

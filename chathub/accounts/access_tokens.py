@@ -11,6 +11,7 @@ import string
 import msgspec
 from msgspec import Struct, structs
 
+from chathub.clock import DAY
 from chathub.config_values import Network
 from chathub.database.rows.limits import NO_LIMITS, LimitChanges, OwnLimits
 from chathub.database.rows.personal_tokens import AccessToken, VerifiedToken
@@ -25,7 +26,6 @@ PREFIX = "sk-hub-"
 _ALPHABET = string.ascii_letters + string.digits
 # access tokens of one user
 _MOST = 100
-_DAY = 86_400_000
 
 
 class NewToken(Struct, frozen=True, kw_only=True):
@@ -79,7 +79,7 @@ def fields_of(new: schemas.NewToken, now: int) -> NewToken:
         allowed_models=new.allowed_models or [],
         allowed_networks=check_networks(new.allowed_networks or []),
         limits=new.limit_changes(),
-        expires_at=now + new.expires_in_days * _DAY if new.expires_in_days else None,
+        expires_at=now + new.expires_in_days * DAY if new.expires_in_days else None,
     )
 
 

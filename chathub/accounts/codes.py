@@ -65,7 +65,7 @@ def for_email(user: User) -> Purpose:
 
 
 def _state_of(user: User) -> str:
-    """A new password, also by another way, ends the codes that were sent before it."""
+    """What changes with a new password, which so ends the codes that were sent before it."""
     return f" {user.id} {user.token_version}"
 
 
@@ -99,8 +99,8 @@ class Codes:
             await self.mailer.run()
 
     def digest(self, purpose: Purpose, email: str, code: str) -> str:
-        """A code as it is stored: the digest has a key, because a million codes are tried in a second. It is
-        for one mailbox."""
+        """A code as it is stored: a digest of the code, the mailbox and the purpose's binding. It has a key:
+        without one, whoever has the database finds a code of six digits in a second."""
         text = f"{code.strip().upper()} {users.mailbox(email)}{purpose.binding}"
         return hmac.new(self._key, text.encode(), hashlib.sha256).hexdigest()
 

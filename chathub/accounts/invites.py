@@ -5,6 +5,7 @@ import secrets
 from msgspec import Struct, structs
 
 from chathub.accounts.access_tokens import digest_of
+from chathub.clock import DAY
 from chathub.database.rows.invites import Invite, UsedInvite
 from chathub.database.transaction import Transaction
 from chathub.errors import BadRequest, NotFound
@@ -16,8 +17,7 @@ from chathub.security.audit import Actor
 _ALPHABET = "abcdefghjkmnpqrstuvwxyz23456789"
 _MOST = 1000
 # milliseconds that an expired invite code stays in the list
-_SHOWN_FOR = 30 * 86_400_000
-_DAY = 86_400_000
+_SHOWN_FOR = 30 * DAY
 
 
 class NewInvite(Struct, frozen=True, kw_only=True):
@@ -35,7 +35,7 @@ def fields_of(new: schemas.NewInvite, now: int) -> NewInvite:
         note=(new.note or "").strip(),
         subscription_type=new.subscription_type or "free",
         max_uses=new.max_uses or 1,
-        expires_at=now + (new.expires_in_days or 7) * _DAY,
+        expires_at=now + (new.expires_in_days or 7) * DAY,
     )
 
 

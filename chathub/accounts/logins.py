@@ -7,6 +7,7 @@ that network count.
 from collections.abc import Sequence
 
 from chathub.accounts.throttle import Limit, RateLimitKey
+from chathub.clock import DAY
 from chathub.database.database import Database
 from chathub.database.transaction import Transaction
 from chathub.security import audit
@@ -22,7 +23,7 @@ _CONFIRMATION = Limit("password", 5, 300)
 
 # known networks of one account, and the milliseconds for which each stays known
 _NETWORKS = 20
-_KNOWN_FOR = 90 * 86_400_000
+_KNOWN_FOR = 90 * DAY
 
 
 def limits_of(db: Database, account: str, address: str, now: int) -> tuple[RateLimitKey, ...]:

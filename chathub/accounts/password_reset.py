@@ -29,6 +29,7 @@ class NewPassword(Struct, frozen=True):
 
 
 def limit_of(address: str) -> RateLimitKey:
+    """What the attempts of one network to set a new password are counted under."""
     return _RESETS, network_of(address, 32)
 
 

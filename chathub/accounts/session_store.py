@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 from chathub.accounts.caller import Caller, ClientInfo
 from chathub.accounts.logins import store_network
+from chathub.clock import DAY
 from chathub.database.rows.sessions import ValidSession
 from chathub.database.rows.users import User
 from chathub.database.transaction import Transaction
@@ -12,7 +13,7 @@ from chathub.errors import NotFound, Unauthorized
 from chathub.security.audit import Actor, record
 
 # milliseconds for which an expired session is kept: the clock may have run ahead, and come back
-_KEPT_FOR = 90 * 86_400_000
+_KEPT_FOR = 90 * DAY
 # sessions of one user; those not seen for the longest time end first
 _MOST = 100
 

@@ -3,8 +3,10 @@
 import re
 import string
 import unicodedata
+from collections.abc import Sequence
 from typing import NamedTuple, TypeVar
 
+import msgspec
 from msgspec import UNSET, Struct, UnsetType, structs
 
 from chathub.database.rows import users as rows
@@ -168,6 +170,15 @@ def get_own(tx: Transaction, user_id: int) -> Account:
 
 def _with_limits(tx: Transaction, user: rows.User | None) -> Account | None:
     return Account(user, tx.all(tx.q.limits.get_of_user, user_id=user.id)[0]) if user else None
+
+
+def list_with_limits(
+    tx: Transaction, found: Sequence[rows.ListedUser]
+) -> list[tuple[rows.ListedUser, AppliedLimits]]:
+    """Each of the users with the limits that apply to it."""
+    ids = msgspec.json.encode([user.id for user in found]).decode()
+    limits = {row.user_id: row for row in tx.all(tx.q.limits.list_of_users, user_ids=ids)}
+    return [(user, limits[user.id]) for user in found]
 
 
 def insert(tx: Transaction, user: UserFields, now: int) -> Account:

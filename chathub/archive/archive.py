@@ -1,7 +1,7 @@
-"""A user's archive, written step by step: no step reads for long, and none holds more than a piece of it.
+"""A user's archive, written step by step: each step reads for a short time, and gives one piece.
 
-A client decides how long it takes to read the archive. Between two steps no transaction is open, so that the
-database's log does not wait for it.
+The client decides how long the download takes. No transaction is open between two steps, so that SQLite can
+empty its log meanwhile.
 """
 
 import contextlib
@@ -57,7 +57,7 @@ class Archive:
         self._owner = owner
         moment = datetime.fromtimestamp(owner.month.now // 1000, owner.month.zone)
         self._zip = ZipStream(moment.timetuple()[:6])
-        # of the step that is under way
+        # the transaction of the present step
         self._tx: Transaction
         self._parts: Generator[None] = self._write()
 

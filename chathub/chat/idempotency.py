@@ -1,12 +1,12 @@
 """Idempotency keys: a repeated request is attached to the reply of the first one."""
 
 from chathub.chat.turn import IdempotencyKey
-from chathub.clock import Month
+from chathub.clock import DAY, Month
 from chathub.database.transaction import Transaction
 from chathub.errors import Conflict
 
 # milliseconds that an idempotency key is remembered
-_LIFETIME = 86_400_000
+_LIFETIME = DAY
 
 
 class RepeatedRequest(Exception):

@@ -39,7 +39,8 @@ def leave(tx: Transaction, user_id: int, actor: Actor, now: int) -> Leaver:
     is stored for it.
 
     Raises:
-        NotFound, Unauthorized: no such account; it is the actor's own.
+        NotFound: no such account.
+        Unauthorized: the actor's own was removed meanwhile.
         BadRequest: it is that of the last administrator.
     """
     user = (users.get_own if user_id == actor.user_id else users.get)(tx, user_id).user
@@ -91,7 +92,7 @@ def begin_removal(tx: Transaction, user_id: int) -> None:
 
 
 def recover(tx: Transaction) -> None:
-    """At start: let the removals begin, or go on, that the last end of the server cut off."""
+    """At start: continue the removals that the last end of the server cut off. No request runs yet."""
     tx.run(tx.q.leaving_users.set_all_idle)
 
 
@@ -105,7 +106,7 @@ def remove_batch(tx: Transaction, now: int) -> bool:
     while leaver := tx.one(tx.q.leaving_users.find_idle):
         has_worked = True
         if _hide_conversations(tx, leaver.user_id, now):
-            # ``removal.remove_batch`` comes first
+            # ``removal.remove_batch`` removes them before the next batch
             break
         if not _remove_rows(tx, leaver.user_id) and not _clear_names(tx, leaver):
             tx.run(tx.q.leaving_users.delete, user_id=leaver.user_id)

@@ -4,6 +4,7 @@ import secrets
 import time
 
 from chathub.chat import attachments
+from chathub.clock import DAY
 from chathub.database.rows.conversations import ConversationIds
 from chathub.database.transaction import Transaction
 from chathub.errors import NotFound
@@ -14,7 +15,7 @@ BATCH_SECONDS = 0.02
 _LEAST_STEPS = 20
 # how long the id of a deleted conversation is remembered (milliseconds), how many ids of one user are, and
 # how many older ids one deletion removes
-_REMEMBERED = 90 * 86_400_000
+_REMEMBERED = 90 * DAY
 _MOST_REMEMBERED = 10_000
 _SWEPT = 1000
 # conversations that are deleted at once

@@ -7,6 +7,7 @@ import os
 import sys
 import unicodedata
 from collections.abc import Awaitable, Callable, Sequence
+from typing import TypeVar
 
 import msgspec
 
@@ -17,7 +18,9 @@ from chathub.database.database import Database
 from chathub.database.errors import ConstraintViolated
 from chathub.database.rows.users import User
 from chathub.errors import ChatHubError, NotFound
+from chathub.schemas.decode import decode
 
+T = TypeVar("T")
 Row = tuple[object, ...]
 
 
@@ -63,10 +66,16 @@ async def get_user(db: Database, name: str) -> User:
     return user
 
 
-def given(arguments: argparse.Namespace, *names: str) -> bytes:
-    """The flags that were given as a JSON body, which is checked as the API's."""
-    values = {name: getattr(arguments, name) for name in names}
-    return json.dumps({name: value for name, value in values.items() if value is not None}).encode()
+def given(arguments: argparse.Namespace, kind: type[T], *names: str, **others: object) -> T:
+    """The flags that were given, and other values, as a body of the API.
+
+    Raises:
+        BadRequest: a value is not allowed there.
+    """
+    values = {name: getattr(arguments, name) for name in names} | others
+    body = {name: value for name, value in values.items() if value is not None}
+    # unlike msgspec, which writes null for it, json keeps a NaN: it is refused
+    return decode(json.dumps(body).encode(), kind)
 
 
 def print_json(value: object) -> None:
@@ -76,7 +85,10 @@ def print_json(value: object) -> None:
 
 
 def print_deleted(arguments: argparse.Namespace) -> None:
-    print_json({"deleted": arguments.id}) if arguments.json else print_text(f"{arguments.id}: deleted")
+    if arguments.json:
+        print_json({"deleted": arguments.id})
+    else:
+        print_text(f"{arguments.id}: deleted")
 
 
 def print_table(titles: Sequence[str], rows: Sequence[Row]) -> None:

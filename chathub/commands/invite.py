@@ -16,7 +16,6 @@ from chathub.config import Config
 from chathub.database.database import Database
 from chathub.database.rows.invites import Invite as InviteRow
 from chathub.database.transaction import Transaction
-from chathub.schemas.decode import decode
 from chathub.schemas.invites import Invite, NewInvite
 from chathub.security.audit import OPERATOR
 
@@ -41,8 +40,8 @@ def invite(config: Config, arguments: argparse.Namespace) -> int:
 
 async def _create(db: Database, arguments: argparse.Namespace) -> None:
     now = Clock().now()
-    body = given(arguments, "max_uses", "expires_in_days", "subscription_type", "note")
-    new = invites.fields_of(decode(body, NewInvite), now)
+    names = ("max_uses", "expires_in_days", "subscription_type", "note")
+    new = invites.fields_of(given(arguments, NewInvite, *names), now)
     codes = [invites.new_code() for _ in range(arguments.count or 1)]
     rows = await db.write(_insert, codes, new, now)
     if arguments.json:

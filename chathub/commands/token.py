@@ -18,7 +18,6 @@ from chathub.config import Config
 from chathub.database.database import Database
 from chathub.database.rows.users import User
 from chathub.errors import Forbidden
-from chathub.schemas.decode import decode
 from chathub.schemas.limits import TokenLimitFields
 from chathub.schemas.tokens import AccessToken, NewToken
 from chathub.security.audit import OPERATOR
@@ -48,9 +47,8 @@ async def _create(db: Database, user: User, arguments: argparse.Namespace) -> No
     if not user.is_active:
         raise Forbidden("account_disabled")
     now = Clock().now()
-    fields = access_tokens.fields_of(
-        decode(given(arguments, *_FIELDS, *TokenLimitFields.__struct_fields__), NewToken), now
-    )
+    new = given(arguments, NewToken, *_FIELDS, *TokenLimitFields.__struct_fields__)
+    fields = access_tokens.fields_of(new, now)
     secret = access_tokens.new_token()
     row, limits = await db.write(access_tokens.insert, user.id, secret, fields, OPERATOR, now)
     if arguments.json:

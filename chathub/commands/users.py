@@ -2,7 +2,6 @@
 
 import argparse
 import getpass
-import json
 
 from msgspec import UNSET
 
@@ -20,7 +19,6 @@ from chathub.commands.actions import (
 from chathub.config import Config
 from chathub.database.database import Database
 from chathub.database.transaction import Transaction
-from chathub.schemas.decode import decode
 from chathub.schemas.users import NewUser, User
 from chathub.security.audit import OPERATOR
 
@@ -44,15 +42,14 @@ def users(config: Config, arguments: argparse.Namespace) -> int:
     return run_on_database(config, work)
 
 
-def _all(tx: Transaction) -> list[accounts.Account]:
-    found = tx.all(tx.q.users.list_all)
-    ids = json.dumps([user.id for user in found])
-    limits = {row.user_id: row for row in tx.all(tx.q.limits.list_of_users, user_ids=ids)}
-    return [accounts.Account(user, limits[user.id]) for user in found]
+def _all(tx: Transaction) -> list[User]:
+    nothing = {"role": None, "term": None, "key_term": None}
+    # -1: no limit
+    found = tx.all(tx.q.users.search, **nothing, limit=-1, offset=0)
+    return [User.of(*account) for account in accounts.list_with_limits(tx, found)]
 
 
-def _print_list(found: list[accounts.Account], *, as_json: bool) -> None:
-    shown = [User.of(*account) for account in found]
+def _print_list(shown: list[User], *, as_json: bool) -> None:
     if as_json:
         print_json(shown)
         return
@@ -69,11 +66,8 @@ def _password_of(arguments: argparse.Namespace) -> str:
 
 
 async def _add(db: Database, config: Config, arguments: argparse.Namespace, password: str) -> None:
-    body = {
-        "password": password,
-        **json.loads(given(arguments, "username", "email", "role", "subscription_type")),
-    }
-    new = decode(json.dumps(body).encode(), NewUser)
+    names = ("username", "email", "role", "subscription_type")
+    new = given(arguments, NewUser, *names, password=password)
     passwords = Passwords(config.bcrypt_rounds)
     try:
         fields = accounts.UserFields(

@@ -25,7 +25,7 @@ async def open_beside(config: Config) -> AsyncIterator[Database]:
         try:
             db = await stack.enter_async_context(open_database(config))
         except DatabaseInUse:
-            # a command that replaces the file marks nothing
+            # the other program is no server, but a command such as restore, which may replace the file
             if not clean_shutdown.is_marked_open(config.database):
                 raise
             db = await stack.enter_async_context(_beside_server(config))

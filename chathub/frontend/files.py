@@ -15,7 +15,7 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 # bytes of a file in memory at once, for each client
-_PIECE = 65_536
+_PIECE = 32_768
 
 
 class FrontEnd:
@@ -59,6 +59,7 @@ class FrontEnd:
             yield piece
 
     def close(self, opened: OpenFile) -> None:
+        """Close a file. Must be called once for each that ``open`` gave."""
         try:
             self._thread.submit(opened.file.close)
         except RuntimeError:
@@ -66,6 +67,7 @@ class FrontEnd:
             opened.file.close()
 
     def end(self) -> None:
+        """End the thread: the server ends."""
         self._thread.shutdown(wait=False)
 
     async def _run(self, fn: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:

@@ -23,7 +23,7 @@ WELCOME = Path(__file__).with_name("welcome.html")
 # files beside a file with its compressed content: coding → ending, the smallest first
 _COMPRESSED: Mapping[str, str] = {"br": ".br", "gzip": ".gz"}
 _LARGEST_INDEX = 1024 * 1024
-# bytes of a script that are searched for event handlers, and of one search: no thread runs meanwhile
+# bytes of a script that are searched for event handlers, and of one search, during which no other thread runs
 _SEARCHED = 8 * 1024 * 1024
 _PIECE = 32_768
 _YEAR = "public, max-age=31536000, immutable"
@@ -61,6 +61,8 @@ class Folder:
         self._path = path
         # the policy of the page, and the ETags of what it was made from
         self._policy: tuple[list[str], str] = [], ""
+        # the newest page: all clients get the same bytes
+        self._index = Index(b"", "", "")
 
     def read_index(self) -> Index | None:
         """The page; None if there is none, or it is larger than 1 MiB.
@@ -76,7 +78,10 @@ class Folder:
         if len(body) > _LARGEST_INDEX:
             return None
         etag = _etag(body)
-        return Index(body, etag, self._policy_of(body.decode("utf-8", "replace"), etag))
+        policy = self._policy_of(body.decode("utf-8", "replace"), etag)
+        if (etag, policy) != (self._index.etag, self._index.policy):
+            self._index = Index(body, etag, policy)
+        return self._index
 
     def _policy_of(self, html: str, etag: str) -> str:
         with contextlib.ExitStack() as opened:

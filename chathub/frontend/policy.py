@@ -8,7 +8,8 @@ from collections.abc import Iterable
 _SCRIPT = re.compile(r"<script\b[^>]*>(.*?)</script", re.DOTALL | re.IGNORECASE)
 _STYLE = re.compile(r"<style\b[^>]*>(.*?)</style", re.DOTALL | re.IGNORECASE)
 _ADDRESS = re.compile(r"""<(?:script|link)\b[^>]*?\b(?:src|href)=["']?([^"'\s>]+\.m?js)\b""", re.IGNORECASE)
-# an event handler in HTML that a script writes, such as onclick="copy(this)": no part of it is put in later
+# an event handler in HTML that a script writes, such as onclick="copy(this)". One with a variable in it
+# does not match: its text is known only when the script runs
 _HANDLER = re.compile(r"""on(?<!\won)[a-z]{3,20}=\\?"([^"`$\\]{1,200})\\?\"""")
 LONGEST_HANDLER = 230
 

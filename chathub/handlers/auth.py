@@ -87,9 +87,8 @@ async def register(request: web.Request) -> web.Response:
         invite_code=form.invite_code or "",
         verification_code=form.verification_code or "",
     )
-    account = await request.app[DB].write(
-        registration.register, policy, newcomer, client, request.app[CLOCK].now()
-    )
+    now = request.app[CLOCK].now()
+    account = await request.app[DB].write(registration.register, policy, newcomer, client, now)
     if account is None:
         raise BadRequest("verification_code_wrong")
     return json_response(UserSaved(message=said(request, "registered"), user=User.of(*account)))

@@ -73,6 +73,7 @@ async def send_email_code(request: web.Request, user: rows.User, email: str) -> 
 
 
 async def store_email_code(request: web.Request, user: rows.User, email: str, code: str) -> None:
+    """Store the code that ``send_email_code`` gave: it can be entered from now on."""
     address, now = actor(request).address, request.app[CLOCK].now()
     purpose = for_email(user)
     await request.app[DB].write(store_code, request.app[CODES], purpose, email, code, address, now)

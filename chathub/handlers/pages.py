@@ -12,7 +12,7 @@ from chathub.frontend.negotiation import accepts_html
 from chathub.frontend.paths import is_asset, is_reserved, names_in
 from chathub.frontend.policy import page_policy, still_policy
 from chathub.handlers.http import Handler, base_path_of, is_known
-from chathub.handlers.response_writer import send_pieces
+from chathub.handlers.response_writer import send, send_pieces
 
 _READING = ("GET", "HEAD")
 
@@ -49,7 +49,7 @@ async def _find(request: web.Request, frontend: FrontEnd, names: list[str]) -> w
     if not is_index and not _opens_page(request):
         return None
     index = await frontend.index()
-    return None if index is None else _page(request, index)
+    return None if index is None else await _page(request, index)
 
 
 async def _send(request: web.Request, frontend: FrontEnd, opened: OpenFile) -> web.StreamResponse:
@@ -66,13 +66,14 @@ async def _send(request: web.Request, frontend: FrontEnd, opened: OpenFile) -> w
         frontend.close(opened)
 
 
-def _page(request: web.Request, index: Index) -> web.Response:
+async def _page(request: web.Request, index: Index) -> web.StreamResponse:
     """The front end's page. Its own router reads the path: the page is the same at all of them."""
     request[POLICY] = index.policy
     headers = {"Cache-Control": "no-cache", "Vary": "Accept", "ETag": f'"{index.etag}"'}
     if is_known(request, index.etag):
         return web.Response(status=304, headers=headers)
-    return web.Response(body=index.body, headers=headers | {"Content-Type": "text/html; charset=utf-8"})
+    headers["Content-Type"] = "text/html; charset=utf-8"
+    return await send(request, web.Response(body=index.body, headers=headers))
 
 
 async def _welcome(request: web.Request) -> web.Response:

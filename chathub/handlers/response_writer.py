@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from functools import wraps
@@ -14,6 +15,8 @@ from chathub.limits.response_memory import LARGEST
 
 # more bytes than these make a response large: a transport takes them at once
 _LARGE = 65_536
+# bytes of a response in pieces that the transport holds before the next piece is made
+_WAITING = 16_384
 # bytes of one write: a transport with an empty buffer takes them without waiting
 _SLICE = 32_768
 
@@ -27,6 +30,7 @@ class ResponseWriter:
     def __init__(self, request: web.Request, response: web.StreamResponse) -> None:
         self.response = response
         self._transport = request.transport
+        self._drain = request.writer.drain
         self._seconds = request.app[CONFIG].write_seconds
 
     @classmethod
@@ -50,6 +54,19 @@ class ResponseWriter:
             await self._write(view[start : start + _SLICE])
             # a client that reads fast must not occupy the event loop
             await asyncio.sleep(0)
+
+    async def write_pieces(self, pieces: AsyncIterator[bytes]) -> None:
+        """Send pieces, the next one when the client has read most of the one before: one piece is in memory
+        for a client that reads nothing.
+
+        Raises:
+            ConnectionError: the client left, or was dropped.
+        """
+        if self._transport is not None:
+            self._transport.set_write_buffer_limits(high=_WAITING)
+        async for piece in pieces:
+            await self.write(piece)
+            await self._in_time(self._drain())
 
     async def end(self) -> None:
         """Close the response.
@@ -82,15 +99,19 @@ class ResponseWriter:
 
 
 async def send(request: web.Request, response: web.StreamResponse) -> web.StreamResponse:
-    """Send a response with a whole body if the body is large; aiohttp sends a small one."""
+    """Send a response with a whole body if the body is large; aiohttp sends a small one, and the head of any.
+
+    A handler calls it for a body that is in memory once for all clients; every other large body is counted
+    (``sending``).
+    """
     body = body_of(response)
-    if len(body) <= _LARGE:
+    if len(body) <= _LARGE or request.method == "HEAD":
         return response
     whole = web.StreamResponse(status=response.status, headers=response.headers)
     whole.content_length = len(body)
     if response.keep_alive is False:
         whole.force_close()
-    return await _send(request, whole, body)
+    return await _sent(request, whole, lambda writer: writer.write(body))
 
 
 async def send_pieces(
@@ -100,26 +121,34 @@ async def send_pieces(
 
     As long as the response is small, an error of the iterator can still become a status.
     """
-    beginning = b""
+    begun: deque[bytes] = deque()
+    size = 0
     async for piece in pieces:
-        beginning += piece
-        if len(beginning) > _LARGE:
-            return await _send(request, web.StreamResponse(headers=headers), beginning, pieces)
-    return web.Response(body=beginning, headers=headers)
+        begun.append(piece)
+        size += len(piece)
+        if size > _LARGE:
+            return await _send_pieces(request, web.StreamResponse(headers=headers), begun, pieces)
+    return web.Response(body=b"".join(begun), headers=headers)
 
 
-async def _send(
-    request: web.Request,
-    response: web.StreamResponse,
-    beginning: bytes,
-    pieces: AsyncIterator[bytes] | None = None,
+async def _send_pieces(
+    request: web.Request, response: web.StreamResponse, begun: deque[bytes], pieces: AsyncIterator[bytes]
+) -> web.StreamResponse:
+    async def all_pieces() -> AsyncIterator[bytes]:
+        while begun:
+            yield begun.popleft()
+        async for piece in pieces:
+            yield piece
+
+    return await _sent(request, response, lambda writer: writer.write_pieces(all_pieces()))
+
+
+async def _sent(
+    request: web.Request, response: web.StreamResponse, write: Callable[[ResponseWriter], Awaitable[None]]
 ) -> web.StreamResponse:
     writer = await ResponseWriter.begin(request, response)
     try:
-        await writer.write(beginning)
-        if pieces is not None:
-            async for piece in pieces:
-                await writer.write(piece)
+        await write(writer)
         await writer.end()
     except ConnectionError:
         writer.abort()

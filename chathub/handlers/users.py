@@ -1,6 +1,5 @@
 """Section 9 of the API document: accounts, managed by administrators and by their owners."""
 
-import json
 from collections.abc import Callable
 from typing import TypeVar
 
@@ -167,10 +166,8 @@ def _search(tx: Transaction, filters: UserFilter) -> tuple[list[tuple[ListedUser
     values = {"role": filters.role, "term": _like(term), "key_term": _like(users.comparable(term))}
     offset = (filters.page - 1) * filters.per_page
     found = tx.all(tx.q.users.search, **values, limit=filters.per_page, offset=offset)
-    ids = json.dumps([user.id for user in found])
-    limits = {row.user_id: row for row in tx.all(tx.q.limits.list_of_users, user_ids=ids)}
     total = tx.all(tx.q.users.count_search, **values)[0].count
-    return [(user, limits[user.id]) for user in found], total
+    return users.list_with_limits(tx, found), total
 
 
 def _like(term: str) -> str | None:

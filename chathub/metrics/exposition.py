@@ -5,7 +5,6 @@ Its global registry is not used: two applications in one process would share it.
 
 from collections.abc import Iterator
 from platform import python_version
-from typing import TYPE_CHECKING
 
 from prometheus_client import CollectorRegistry, GCCollector, ProcessCollector
 from prometheus_client.exposition import generate_latest
@@ -18,11 +17,10 @@ from prometheus_client.metrics_core import (
 )
 from prometheus_client.registry import Collector
 
+from chathub.metrics.counts import Counter, Histogram
+from chathub.metrics.scrape import Page, Snapshot
 from chathub.metrics.state import State
 from chathub.version import version
-
-if TYPE_CHECKING:
-    from chathub.metrics.scrape import CounterValues, HistogramValues, Snapshot
 
 # the format that every version of Prometheus reads
 _TEXT = "text/plain; version=0.0.4; charset=utf-8"
@@ -30,17 +28,17 @@ _TEXT = "text/plain; version=0.0.4; charset=utf-8"
 _KEY_STATES = ("usable", "deprioritised", "cooling", "broken", "disabled")
 
 
-def write(snapshot: "Snapshot") -> tuple[bytes, str]:
-    """The text of all metrics, and its content type."""
+def write(snapshot: Snapshot) -> Page:
+    """The text of all metrics."""
     registry = CollectorRegistry()
     registry.register(_Collector(snapshot))
     ProcessCollector(registry=registry)
     GCCollector(registry=registry)
-    return generate_latest(registry), _TEXT
+    return Page(generate_latest(registry), _TEXT)
 
 
 class _Collector(Collector):
-    def __init__(self, snapshot: "Snapshot") -> None:
+    def __init__(self, snapshot: Snapshot) -> None:
         self._snapshot = snapshot
 
     def describe(self) -> Iterator[Metric]:
@@ -56,17 +54,17 @@ class _Collector(Collector):
         yield from _state(self._snapshot.state)
 
 
-def _counter(values: "CounterValues") -> Metric:
-    family = CounterMetricFamily(values.name, values.text, labels=values.labels)
-    for labels, value in values.values.items():
+def _counter(counter: Counter) -> Metric:
+    family = CounterMetricFamily(counter.name, counter.text, labels=counter.labels)
+    for labels, value in counter.scaled().items():
         family.add_metric(labels, value)
     return family
 
 
-def _histogram(values: "HistogramValues") -> Metric:
-    family = HistogramMetricFamily(values.name, values.text, labels=values.labels)
-    bounds = [*map(str, map(float, values.bounds)), "+Inf"]
-    for labels, (*counts, total) in values.cells.items():
+def _histogram(histogram: Histogram) -> Metric:
+    family = HistogramMetricFamily(histogram.name, histogram.text, labels=histogram.labels)
+    bounds = [*map(str, map(float, histogram.bounds)), "+Inf"]
+    for labels, (*counts, total) in histogram.cells.items():
         below, buckets = 0.0, []
         for bound, count in zip(bounds, counts, strict=True):
             below += count

@@ -1,14 +1,16 @@
 """What the server counts while it works. The rest of the metrics is read at the scrape (``state.py``)."""
 
 from collections.abc import Sequence
-from typing import get_args
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any, get_args
 
 from chathub.billing import ledger
 from chathub.billing.ledger import UsageCost
 from chathub.formats.events import Units
 from chathub.formats.failures.table import FailureClass, meaning_of
 from chathub.formats.messages import Attempt
-from chathub.metrics.counts import OTHER, Counter, Histogram
+from chathub.metrics.counts import MOST, OTHER, Counter, Histogram, Labels
 from chathub.providers.catalog import Catalog
 from chathub.providers.chat_model import ChatModel
 from chathub.schemas.budgets import Budget, BudgetKind
@@ -23,67 +25,77 @@ _WAITS = (0.001, 0.005, 0.01, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 _LAGS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5)
 # one label value for all models that no administrator has listed: programs may invent their names
 UNLISTED = "unlisted"
+_BY_MODEL = ("provider", "model")
 
 
+def _counter(name: str, text: str, labels: Labels = (), *, scale: int = 1, most: int = MOST) -> Any:
+    return field(default_factory=partial(Counter, name, text, labels, scale=scale, most=most))
+
+
+def _histogram(name: str, text: str, bounds: Sequence[float], labels: Labels = ()) -> Any:
+    return field(default_factory=partial(Histogram, name, text, bounds, labels))
+
+
+@dataclass
 class Metrics:
     """The counters and histograms of one application."""
 
-    def __init__(self) -> None:
-        by_model = ("provider", "model")
-        self.requests = Counter(
-            "chathub_http_requests_total",
-            "Requests by method, route and status; 499 for a client that left before the response.",
-            ("method", "route", "status"),
-            most=MOST_REQUESTS,
-        )
-        self.request_seconds = Counter(
-            "chathub_http_request_seconds_total",
-            "Seconds that requests took until their response was written, streams with all of their reply.",
-            ("route",),
-        )
-        self.attempts = Counter(
-            "chathub_provider_attempts_total", "Attempts at providers to generate something.", by_model
-        )
-        self.failures = Counter(
-            "chathub_provider_failures_total",
-            "Attempts at providers that failed, by the class of the failure.",
-            ("provider", "class"),
-        )
-        self.first_token = Histogram(
-            "chathub_first_token_seconds",
-            "Seconds from the beginning of an attempt to the first token of the reply.",
-            _FIRST_TOKEN,
-            by_model,
-        )
-        self.tokens = Counter(
-            "chathub_tokens_total",
-            "Tokens of prompts and completions, as the ledger has them.",
-            (*by_model, "kind"),
-        )
-        self.cached_tokens = Counter(
-            "chathub_cached_tokens_total", "Tokens of prompts that a provider read from its cache.", by_model
-        )
-        self.reasoning_tokens = Counter(
-            "chathub_reasoning_tokens_total", "Tokens of completions that were reasoning.", by_model
-        )
-        self.cost = Counter(
-            "chathub_cost_total", "Cost, in the currency of the prices.", by_model, scale=1_000_000
-        )
-        self.budget_refusals = Counter(
-            "chathub_budget_refusals_total", "Requests refused because a budget was used up.", ("budget",)
-        )
+    requests: Counter = _counter(
+        "chathub_http_requests_total",
+        "Requests by method, route and status; 499 for a client that left before the response.",
+        ("method", "route", "status"),
+        most=MOST_REQUESTS,
+    )
+    request_seconds: Counter = _counter(
+        "chathub_http_request_seconds_total",
+        "Seconds that requests took until their response was written, streams with all of their reply.",
+        ("route",),
+    )
+    attempts: Counter = _counter(
+        "chathub_provider_attempts_total", "Attempts at providers to generate something.", _BY_MODEL
+    )
+    failures: Counter = _counter(
+        "chathub_provider_failures_total",
+        "Attempts at providers that failed, by the class of the failure.",
+        ("provider", "class"),
+    )
+    first_token: Histogram = _histogram(
+        "chathub_first_token_seconds",
+        "Seconds from the beginning of an attempt to the first token of the reply.",
+        _FIRST_TOKEN,
+        _BY_MODEL,
+    )
+    tokens: Counter = _counter(
+        "chathub_tokens_total",
+        "Tokens of prompts and completions, as the ledger has them.",
+        (*_BY_MODEL, "kind"),
+    )
+    cached_tokens: Counter = _counter(
+        "chathub_cached_tokens_total", "Tokens of prompts that a provider read from its cache.", _BY_MODEL
+    )
+    reasoning_tokens: Counter = _counter(
+        "chathub_reasoning_tokens_total", "Tokens of completions that were reasoning.", _BY_MODEL
+    )
+    cost: Counter = _counter(
+        "chathub_cost_total", "Cost, in the currency of the prices.", _BY_MODEL, scale=1_000_000
+    )
+    budget_refusals: Counter = _counter(
+        "chathub_budget_refusals_total", "Requests refused because a budget was used up.", ("budget",)
+    )
+    loop_lag: Histogram = _histogram(
+        "chathub_loop_lag_seconds",
+        "Seconds by which the event loop was late, measured four times a second.",
+        _LAGS,
+    )
+    write_waits: Histogram = _histogram(
+        "chathub_database_write_wait_seconds",
+        "Seconds that writes waited for the writes before them.",
+        _WAITS,
+    )
+
+    def __post_init__(self) -> None:
         for kind in get_args(BudgetKind):
             self.budget_refusals.add((kind,), 0)
-        self.loop_lag = Histogram(
-            "chathub_loop_lag_seconds",
-            "Seconds by which the event loop was late, measured four times a second.",
-            _LAGS,
-        )
-        self.write_waits = Histogram(
-            "chathub_database_write_wait_seconds",
-            "Seconds that writes waited for the writes before them.",
-            _WAITS,
-        )
 
     @property
     def counters(self) -> list[Counter]:

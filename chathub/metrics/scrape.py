@@ -5,35 +5,16 @@ from importlib.util import find_spec
 from typing import NamedTuple
 
 from chathub.errors import NotInstalled
-from chathub.metrics.counts import Labels
+from chathub.metrics.counts import Counter, Histogram
 from chathub.metrics.metrics import Metrics
 from chathub.metrics.state import State, StateReader
-
-
-class CounterValues(NamedTuple):
-    """The values of a counter at one moment."""
-
-    name: str
-    text: str
-    labels: Labels
-    values: dict[Labels, float]
-
-
-class HistogramValues(NamedTuple):
-    """The cells of a histogram at one moment."""
-
-    name: str
-    text: str
-    labels: Labels
-    bounds: tuple[float, ...]
-    cells: dict[Labels, list[float]]
 
 
 class Snapshot(NamedTuple):
     """All values at one moment, which another thread may read."""
 
-    counters: list[CounterValues]
-    histograms: list[HistogramValues]
+    counters: list[Counter]
+    histograms: list[Histogram]
     state: State
 
 
@@ -72,26 +53,12 @@ class Scrapes:
 
     async def _make(self) -> Page:
         state = await self._state_reader.read()
-        return await asyncio.to_thread(_written, self._snapshot(state))
-
-    def _snapshot(self, state: State) -> Snapshot:
-        return Snapshot(
-            [
-                CounterValues(each.name, each.text, each.labels, each.scaled())
-                for each in self._metrics.counters
-            ],
-            [
-                HistogramValues(
-                    each.name,
-                    each.text,
-                    each.labels,
-                    each.bounds,
-                    {labels: list(cell) for labels, cell in each.cells.items()},
-                )
-                for each in self._metrics.histograms
-            ],
+        snapshot = Snapshot(
+            [each.copy() for each in self._metrics.counters],
+            [each.copy() for each in self._metrics.histograms],
             state,
         )
+        return await asyncio.to_thread(_written, snapshot)
 
 
 def is_installed() -> bool:
@@ -100,6 +67,6 @@ def is_installed() -> bool:
 
 def _written(snapshot: Snapshot) -> Page:
     # imported at the first scrape, and in a thread: it takes a tenth of a second
-    from chathub.metrics.exposition import write  # noqa: PLC0415
+    from chathub.metrics.exposition import write
 
-    return Page(*write(snapshot))
+    return write(snapshot)

@@ -70,6 +70,7 @@ class StateReader:
         self._measuring: asyncio.Task[Sizes] | None = None
 
     async def read(self) -> State:
+        """The state now, in five seconds at most."""
         last, config = self._backups.last, self._config
         # at the same time: Prometheus waits 10 seconds, and what hangs may hang both
         keys, sizes = await asyncio.gather(_in_time(self._keys), _in_time(self._sizes))

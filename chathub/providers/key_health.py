@@ -4,6 +4,7 @@ from collections.abc import Iterable
 
 from msgspec import Struct
 
+from chathub.clock import DAY
 from chathub.database.rows.api_keys import Health, PooledApiKey
 from chathub.formats.events import Failure
 from chathub.formats.failures.details import RETRY_LIMIT
@@ -12,7 +13,7 @@ from chathub.formats.failures.table import Rest, meaning_of
 # milliseconds of the longest pause: as long as a provider's Retry-After may be, and of one that lasts until
 # the date that the provider named (a monthly limit)
 _LONGEST = round(RETRY_LIMIT * 1000)
-_LONGEST_TO_DATE = 40 * 86_400_000
+_LONGEST_TO_DATE = 40 * DAY
 
 
 class KeyHealth(Struct, frozen=True):

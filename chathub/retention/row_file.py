@@ -1,4 +1,7 @@
-"""A CSV file of old rows. It has its name only when it is whole and on the disk."""
+"""A CSV file of old rows. It has its name only when it is whole and on the disk.
+
+Everything here waits for the disk.
+"""
 
 import contextlib
 import csv
@@ -6,8 +9,6 @@ import os
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 from msgspec import structs
 
@@ -32,18 +33,6 @@ class RowFile:
         self._writer = csv.writer(self._file)
         self._has_head = False
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        # on a full disk closing fails again, and what is there must not stay
-        with contextlib.suppress(OSError):
-            self._file.close()
-        with contextlib.suppress(OSError):
-            self._unfinished.unlink(missing_ok=True)
-
     def write(self, rows: Sequence[OldRow]) -> None:
         """Write rows, behind a line with the names of their columns."""
         if not self._has_head:
@@ -57,3 +46,11 @@ class RowFile:
         flush(self._unfinished)
         self._unfinished.replace(self.path)
         flush(self._folder)
+
+    def close(self) -> None:
+        """Delete the file if it is not finished."""
+        # on a full disk closing fails again, and what is there must not stay
+        with contextlib.suppress(OSError):
+            self._file.close()
+        with contextlib.suppress(OSError):
+            self._unfinished.unlink(missing_ok=True)

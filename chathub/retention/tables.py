@@ -52,18 +52,20 @@ def month_begin(milliseconds: int, zone: tzinfo) -> int:
     return int(moment.replace(day=1, hour=0, minute=0, second=0, microsecond=0).timestamp() * 1000)
 
 
-def find_old(tx: Transaction, table: Table, before: int) -> Span | None:
-    """The oldest rows, up to the first one that is not from before a moment. The newest row of all stays.
+def find_old(tx: Transaction, table: Table, before: int, certain: int) -> Span | None:
+    """The oldest rows, up to the last one from before a moment. The newest row of all stays.
 
-    The order is that of the ids: a row from when the clock ran ahead lets nothing behind it go until its time
-    has come.
+    The order is that of the ids. A row stamped after ``certain`` (``Clock.certain``) is from when the clock
+    ran ahead: it goes with the old rows behind it.
     """
     first, count = 0, 0
     found: Moment | None = None
     for row, _ in pairwise(_moments(tx, table)):
-        if row.at >= before or count == _FILE:
+        if before <= row.at <= certain or count == _FILE:
             break
-        first, found, count = first or row.id, row, count + 1
+        first, count = first or row.id, count + 1
+        if row.at < before:
+            found = row
     return Span(first, found.id, found.at) if found else None
 
 

@@ -10,6 +10,7 @@ from typing import NamedTuple
 import msgspec
 from msgspec import Struct, structs
 
+from chathub.clock import DAY
 from chathub.database.database import Database
 from chathub.database.rows.settings import Setting
 from chathub.database.transaction import Transaction
@@ -20,7 +21,7 @@ log = logging.getLogger("chathub")
 # the setting with the keys of secrets before a rotation
 PREVIOUS = "previous_token_keys"
 # milliseconds for which tokens of the previous secret are valid
-_GRACE = 86_400_000
+_GRACE = DAY
 
 
 class TokenKey(NamedTuple):

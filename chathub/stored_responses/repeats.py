@@ -3,11 +3,12 @@
 import hashlib
 from typing import NamedTuple
 
+from chathub.clock import DAY
 from chathub.database.transaction import Transaction
 from chathub.errors import Conflict
 
 # milliseconds that an idempotency key is valid
-_LIFETIME = 86_400_000
+_LIFETIME = DAY
 
 
 class RequestKey(NamedTuple):

@@ -9,7 +9,7 @@ from functools import partial
 from msgspec import Raw
 
 from chathub.accounts.caller import Caller
-from chathub.clock import Clock
+from chathub.clock import DAY, Clock
 from chathub.config import Config
 from chathub.database.database import Database
 from chathub.database.errors import DatabaseUnavailable
@@ -37,7 +37,6 @@ _LONGEST_CHAIN = 500
 _LARGE_INPUT = 200_000
 # responses that are removed in one write; seconds between two of them, and between two rounds
 _REMOVED, _PAUSE, _ROUND = 20, 0.05, 600
-_DAY = 86_400_000
 
 
 class StoredResponses:
@@ -240,7 +239,7 @@ class StoredResponses:
 
     async def remove_some(self) -> int:
         """Remove a few of these; gives how many."""
-        before = self._clock.month().certain - self._config.responses_days * _DAY
+        before = self._clock.month().certain - self._config.responses_days * DAY
         return await self._db.write(_remove_old, before)
 
 

@@ -58,11 +58,6 @@ WHERE id = :user_id
 -- of some users; :user_ids is a JSON list
 SELECT id FROM users WHERE id IN (SELECT value FROM json_each(:user_ids)) AND NOT is_active
 
--- name: list_all
-SELECT id, username, email, role, subscription_type, is_active, created_at, updated_at, password_hash,
-    password_is_default, token_version
-FROM users WHERE left_at IS NULL ORDER BY id
-
 -- name: search
 -- one page; :term is a LIKE pattern whose % and _ are escaped
 SELECT id, username, email, role, subscription_type, is_active, created_at, updated_at

@@ -16,9 +16,10 @@ from listening import listening
 from scripted import Provider, chunk, reply
 
 from chathub.app import create_app
-from chathub.app_keys import CONFIG, REPLIES, REQUEST_MEMORY
+from chathub.app_keys import CONFIG, METRICS, REPLIES, REQUEST_MEMORY
 from chathub.config import Config
 from chathub.limits.request_memory import BodiesFull, RequestMemory, TooManyBodies
+from chathub.metrics.metrics import Metrics
 
 Headers = dict[str, str]
 
@@ -263,6 +264,7 @@ async def test_read_buffer_of_a_waiting_request_is_at_most_128_kib() -> None:
 
     app = web.Application()
     app[CONFIG] = Config()
+    app[METRICS] = Metrics()
     app.router.add_post("/", show)
     async with (
         listening(app) as port,

@@ -299,7 +299,7 @@ async def test_export_has_every_row_and_no_formula_and_is_audited(
     empty = await client.get("/api/usage?format=csv&user_id=3", headers=admin)
     assert (await empty.read()).decode("utf-8-sig").startswith("id,at,day,kind,user_id,username,")
     # pages of two
-    monkeypatch.setattr("chathub.handlers.usage._PAGE", 2)
+    monkeypatch.setattr("chathub.billing.usage_table._PAGE", 2)
     response = await client.get("/api/usage?format=csv", headers=admin)
     assert response.content_type == "text/csv" and "attachment" in response.headers["Content-Disposition"]
     text = (await response.read()).decode("utf-8-sig")

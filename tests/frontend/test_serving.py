@@ -1,10 +1,13 @@
 """A front end served by the real server: its files and its page, and the API beside them."""
 
 import asyncio
+import contextlib
 import dataclasses
 import gzip
 import os
 import shutil
+import socket
+import tracemalloc
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
@@ -14,14 +17,15 @@ from conftest import Connect, configured
 from frontend.build import BROTLI, CHUNK, LARGE, SCRIPT, STYLE, write_build
 from shared import SharedServer
 
+import chathub
 from chathub.app import create_app
+from chathub.app_keys import RESPONSE_MEMORY
 from chathub.commands.doctor import examine
 from chathub.config import Config
 from chathub.errors import StartError
 from chathub.frontend.folder import Folder
 from chathub.frontend.paths import RESERVED
 from chathub.handlers.http import SAFE
-from chathub.retention_settings import RetentionSettings
 from chathub.routes import ROUTES
 
 NAVIGATION = {"Accept": "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"}
@@ -337,6 +341,62 @@ async def test_client_that_reads_nothing_is_dropped(config: Config, connect: Con
     writer.transport.abort()
 
 
+async def test_clients_that_read_nothing_take_little_memory(
+    config: Config, connect: Connect, tmp_path: Path
+) -> None:
+    folder = write_build(tmp_path / "dist")
+    (folder / "large.bin").write_bytes(b"x" * 30_000_000)
+    client = await connect(dataclasses.replace(config, frontend=folder))
+    with contextlib.ExitStack() as connected:
+        tracemalloc.start()
+        connected.callback(tracemalloc.stop)
+        for _ in range(15):
+            connection = connected.enter_context(socket.create_connection(("127.0.0.1", client.port)))
+            connection.sendall(b"GET /large.bin HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
+        async with asyncio.timeout(30):
+            while len(open_below(folder)) < 15 or not await is_still():
+                await asyncio.sleep(0.02)
+        # without what the tests themselves keep of responses
+        of_server = [
+            tracemalloc.Filter(True, f"{Path(place.__file__).parent}/*") for place in (chathub, asyncio)
+        ]
+        found = tracemalloc.take_snapshot().filter_traces(of_server).statistics("filename")
+    assert sum(each.size for each in found) / 15 < 140_000, "bytes of one client"
+
+
+@pytest.mark.parametrize("path", ["/", "/docs", "/openapi.json"])
+async def test_clients_that_read_nothing_do_not_keep_a_page_from_others(
+    config: Config, connect: Connect, tmp_path: Path, path: str
+) -> None:
+    folder = write_build(tmp_path / "dist")
+    with (folder / "index.html").open("a") as page:
+        page.write("<!-- " + "x" * 300_000 + " -->")
+    client = await connect(dataclasses.replace(config, frontend=folder))
+    app = client.app
+    assert app is not None
+    # as if many clients read nothing
+    app[RESPONSE_MEMORY]._most = 1
+    with socket.socket() as stalled:
+        stalled.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2048)
+        stalled.connect(("127.0.0.1", client.port))
+        stalled.setblocking(False)
+        await asyncio.get_running_loop().sock_sendall(
+            stalled, f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n".encode()
+        )
+        assert await asyncio.get_running_loop().sock_recv(stalled, 12) == b"HTTP/1.1 200"
+        async with client.get(path) as response:
+            assert response.status == 200 and len(await response.read()) > 200_000
+
+
+async def is_still() -> bool:
+    """Whether the bytes that Python's objects take have hardly changed for a while."""
+    found = []
+    for _ in range(10):
+        found.append(tracemalloc.get_traced_memory()[0])
+        await asyncio.sleep(0.05)
+    return max(found) - min(found) < 50_000
+
+
 def open_below(folder: Path) -> list[str]:
     links = []
     for descriptor in Path("/proc/self/fd").iterdir():
@@ -374,8 +434,7 @@ def test_start_without_a_page_is_refused(config: Config, tmp_path: Path, made: s
         case "backups inside":
             config = dataclasses.replace(config, backup_dir=write_build(folder) / "backups")
         case "exports inside":
-            kept = RetentionSettings(folder=write_build(folder) / "old")
-            config = dataclasses.replace(config, retention=kept)
+            config = dataclasses.replace(config, export_dir=write_build(folder) / "old")
     with pytest.raises(StartError, match=said):
         create_app(dataclasses.replace(config, frontend=folder))
 

@@ -12,8 +12,9 @@ from aiohttp.test_utils import TestClient
 from listening import listening
 
 from chathub.app import create_app
-from chathub.app_keys import CONFIG
+from chathub.app_keys import CONFIG, METRICS
 from chathub.config import Config
+from chathub.metrics.metrics import Metrics
 
 MIB = 1024 * 1024
 PACKED = gzip.compress(b" " * 1000)
@@ -79,6 +80,7 @@ async def test_aiohttp_does_not_decompress_a_body(config: Config) -> None:
 
     app = web.Application()
     app[CONFIG] = config
+    app[METRICS] = Metrics()
     app.router.add_post("/", echo)
     async with listening(app) as port, ClientSession() as session:
         sent = session.post(f"http://127.0.0.1:{port}/", data=PACKED, headers={"Content-Encoding": "gzip"})

@@ -113,6 +113,8 @@ async def test_budget_for_three_images_paid_by_tokens_bounds_twenty_at_once(
 
     asked = [asyncio.create_task(one()) for _ in range(20)]
     refused = [await each for each in islice(asyncio.as_completed(asked), 17)]
+    for _ in range(3):
+        await begun.acquire()
     assert set(refused) == {429} and len(provider.received) == 3
     gate.set()
     assert sorted(await asyncio.gather(*asked)) == [200] * 3 + [429] * 17

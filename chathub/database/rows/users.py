@@ -59,6 +59,5 @@ class Users(Statements):
     update: Command
     leave: Command
     list_disabled: Select[UserId]
-    list_all: Select[User]
     search: Select[ListedUser]
     count_search: Select[UserCount]
