@@ -19,6 +19,7 @@ from processes import ChatHub, run_to_its_end
 from scripted import Provider, reply
 
 from chathub.database.beside import open_beside
+from chathub.database.opening import DatabaseInUse, locked, open_database
 
 Run = Callable[..., Awaitable[str]]
 
@@ -341,6 +342,22 @@ async def test_command_beside_a_server_whose_file_was_replaced_is_refused(databa
         other.replace(database)
         code, _, errors = await run_to_its_end(database, "users", "disable", "user")
     assert code == 2 and "replaced" in errors, errors
+
+
+async def test_server_waits_for_a_command_that_has_the_database(database: Path) -> None:
+    config = configured(database.parent)
+
+    async def start() -> None:
+        async with open_database(config, creates=True):
+            pass
+
+    with locked(database):
+        starting = asyncio.create_task(start())
+        await asyncio.sleep(0)
+        assert not starting.done()
+    await starting
+    with locked(database), pytest.raises(DatabaseInUse):
+        await start()
 
 
 async def test_command_beside_a_server_writes_no_log_back(database: Path) -> None:

@@ -1,9 +1,11 @@
 """Opening the database: locked for this process, and with every migration run."""
 
+import asyncio
 import contextlib
 import fcntl
 import logging
 import os
+import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from functools import cache, partial
@@ -21,6 +23,10 @@ from chathub.disk import identity, make_folder
 from chathub.errors import StartError
 
 log = logging.getLogger("chathub.database")
+
+# seconds that a server waits for a command to end, and between two looks
+_COMMAND = 2.0
+_PAUSE = 0.1
 
 
 @cache
@@ -53,18 +59,32 @@ def require_database(database: Path, *, creates: bool = False) -> None:
 
 @asynccontextmanager
 async def open_database(config: Config, *, creates: bool = False) -> AsyncIterator[Database]:
-    """The database, locked for this process and with every migration run; ``creates``: a missing one is made.
+    """The database, locked for this process and with every migration run; ``creates``: a missing one is made,
+    and a command that has it is waited for, as a server does.
 
     Raises:
         StartError: it does not exist, cannot be used, is another program's, or is open already.
     """
     folder = sql_folder()
     require_database(config.database, creates=creates)
-    with locked(config.database) as locked_database:
+    with contextlib.ExitStack() as stack:
+        locked_database = await _lock(stack, config.database, _COMMAND if creates else 0)
         async with _opened(config.database, _queries(folder / "queries"), locked_database) as db:
             migrate = partial(upgrade, database=locked_database.file, folder=folder / "migrations")
             await db.run_bare(migrate)
             yield db
+
+
+async def _lock(stack: contextlib.ExitStack, database: Path, patience: float) -> LockedDatabase:
+    """Lock a database until the stack closes; ``patience``: the seconds to wait for another process."""
+    deadline = time.monotonic() + patience
+    while True:
+        try:
+            return stack.enter_context(locked(database))
+        except DatabaseInUse:
+            if time.monotonic() >= deadline:
+                raise
+        await asyncio.sleep(_PAUSE)
 
 
 @asynccontextmanager
