@@ -20,7 +20,7 @@ def confirm(
     Raises:
         Conflict: meanwhile the address is another user's. Only who reads its mail learns this.
     """
-    user = users.get(tx, user_id).user
+    user = users.get_own(tx, user_id).user
     if not use_code(tx, codes, for_email(user), email, code, actor.address, now):
         return None
     owner = tx.one(tx.q.users.get_by_email, email_key=users.comparable(email))

@@ -88,7 +88,8 @@ def _details(request: web.Request, account: users.Account) -> web.Response:
 
 
 async def update_profile(request: web.Request) -> web.Response:
-    change, user = await body(request, ProfileChange), (await _get(request, request[CALLER].id)).user
+    change = await body(request, ProfileChange)
+    user = (await request.app[DB].read(users.get_own, request[CALLER].id)).user
     new_email = codes.email_to_confirm(request, user, change.email)
     if change.password or new_email:
         if not change.current_password:
