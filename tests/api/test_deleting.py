@@ -208,7 +208,7 @@ async def test_long_removal_delays_no_other_write(
     conversation id.
     """
     monkeypatch.setattr(removal, "BATCH_SECONDS", 0)
-    monkeypatch.setattr(removal, "_PAUSE", 3600)
+    monkeypatch.setattr("chathub.chat.remover._PAUSE", 3600)
     add_conversation(config.database, "c", ["x"] * 500)
     assert await status_of(client, user, "DELETE", "/api/conversations/c") == 200
     assert (await chat(client, user))[0] == 200
